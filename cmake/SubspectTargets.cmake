@@ -1,0 +1,37 @@
+# How every library, program and test of the project is declared: one function each, the same warnings everywhere.
+
+find_program(SUBSPECT_CCACHE ccache)
+if(SUBSPECT_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${SUBSPECT_CCACHE})
+endif()
+
+add_library(subspect_options INTERFACE)
+target_compile_features(subspect_options INTERFACE cxx_std_20)
+target_compile_options(subspect_options INTERFACE
+  $<BUILD_INTERFACE:-Wall> $<BUILD_INTERFACE:-Wextra> $<BUILD_INTERFACE:-Wpedantic> $<BUILD_INTERFACE:-Wshadow>
+  $<BUILD_INTERFACE:-Wnon-virtual-dtor> $<BUILD_INTERFACE:-Woverloaded-virtual>)
+if(SUBSPECT_WERROR)
+  target_compile_options(subspect_options INTERFACE $<BUILD_INTERFACE:-Werror>)
+endif()
+if(SUBSPECT_SANITIZE)
+  target_compile_options(subspect_options INTERFACE
+    -fsanitize=${SUBSPECT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(subspect_options INTERFACE -fsanitize=${SUBSPECT_SANITIZE})
+endif()
+
+# subspect_library(NAME [SOURCES...]): the library of one folder. Headers are included from the project root.
+function(subspect_library name)
+  add_library(${name} STATIC ${ARGN})
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                                            $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/subspect>)
+  target_link_libraries(${name} PRIVATE $<BUILD_INTERFACE:subspect_options>)
+endfunction()
+
+# subspect_test(NAME LIBRARY SOURCES...): one GoogleTest program; every case of it is a ctest case.
+function(subspect_test name library)
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE subspect_options ${library} ${RAPIDCHECK_LIBRARY} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE SUBSPECT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600)
+endfunction()

@@ -1,0 +1,261 @@
+// The activations experiment: prompts to ids, ids to states, states to rows.
+#include "experiments/activations.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+
+#include "experiments/data/dataset.h"
+#include "experiments/data/synthetic.h"
+#include "experiments/subspace/activation_states.h"
+#include "experiments/subspace/factors.h"
+#include "experiments/subspace/keyed_table.h"
+#include "experiments/subspace/probes.h"
+#include "model/checkpoint.h"
+#include "model/hub.h"
+#include "model/inspect.h"
+#include "model/prompts.h"
+#include "runtime/error.h"
+
+namespace subspect::experiments {
+
+namespace {
+
+using Ids = std::vector<std::vector<int32_t>>;
+
+std::vector<std::string> format_names() {
+  std::vector<std::string> names;
+  for (const model::PromptFormatInfo& info : model::prompt_formats()) {
+    if (info.name != "custom") names.emplace_back(info.name);
+  }
+  return names;
+}
+
+std::vector<std::string> corpus_names() {
+  std::vector<std::string> names = {""};
+  for (const SyntheticCorpus& corpus : synthetic_corpora()) names.push_back(corpus.name);
+  return names;
+}
+
+/// Ids of every prompt, cut to `max_length`; counts those that were cut.
+Ids encode(const std::vector<std::string>& texts, const model::Tokenizer& tokenizer, const model::PromptFormat& format,
+           int64_t max_length, int64_t& truncated) {
+  Ids all;
+  for (const std::string& text : texts) {
+    std::vector<int32_t> ids =
+        model::encode_prompt(tokenizer, format,
+                             format.render_prompt({.instruction = text, .response = {}, .system = {}}))
+            .ids;
+    if (ids.empty()) {
+      throw runtime::Error("a prompt has no tokens", text.substr(0, 40), "leave empty rows out with `where`");
+    }
+    if (static_cast<int64_t>(ids.size()) > max_length) {
+      ids.resize(static_cast<size_t>(max_length));
+      ++truncated;
+    }
+    all.push_back(std::move(ids));
+  }
+  return all;
+}
+
+}  // namespace
+
+void PromptSource::visit(Fields& f) {
+  f.field("path", path, "a file, folder or glob of .jsonl, .json or .csv, each also .gz, .xz or .zst");
+  f.field("synthetic", synthetic, "instead: a corpus that the program generates", Rule().one_of(corpus_names()));
+  f.check(path.empty() != synthetic.empty(), "path", "one of path and synthetic is needed", "give exactly one of them");
+  if (f.when(!synthetic.empty(), "synthetic is given")) {
+    f.field("split", split, "of the corpus", Rule().one_of({"train", "held_out", "all"}));
+  }
+  if (f.when(synthetic.empty(), "path is given")) {
+    f.field("field", field, "that holds the prompt");
+    f.field("where", where, "field -> value that a row must have");
+  }
+  f.field("count", count, "prompts, drawn without replacement", Rule().at_least(1));
+}
+
+std::vector<std::string> PromptSource::read(uint64_t seed) const {
+  if (synthetic.empty()) return read_texts(path.filesystem(), field, count, seed, where);
+  std::vector<std::string> texts;
+  for (Example& example : generate_synthetic({.corpus = synthetic, .count = count, .seed = seed, .split = split})) {
+    texts.push_back(std::move(example.prompt));
+  }
+  return texts;
+}
+
+void Activations::Prompts::visit(Fields& f) {
+  f.field("useful", useful, "prompts of the useful task", Rule().required());
+  f.field("harmful", harmful, "prompts that an aligned model refuses", Rule().required());
+}
+
+void Activations::visit(Fields& f) {
+  f.field("models", models_, "name -> model", Rule().required().not_empty());
+  f.field("prompts", prompts_, "the two sets of prompts", Rule().required());
+  f.field("prompt_format", prompt_format_, "how a prompt is written", Rule().one_of(format_names()));
+  f.field("center", center_, "subtract the mean state of each set first");
+  f.field("layers", layers_,
+          "all, or two fractions of the number L of hidden states: from int(first L) to int(second L), both included",
+          Rule().at_least(0).at_most(1));
+  f.check(layers_.all || layers_.value[0] <= layers_.value[1], "layers", "the first fraction is above the second",
+          "give them in ascending order");
+  f.field("energies", energies_, "shares of the squared norm that the compared subspaces hold",
+          Rule().not_empty().above(0).at_most(1));
+  f.field("max_length", max_length_, "tokens of a prompt; longer ones are cut and counted", Rule().at_least(1));
+  f.field("batch_tokens", batch_tokens_, "tokens of a forward pass; changes no result", Rule().at_least(1).cosmetic());
+  f.field(
+      "resamples", resamples_,
+      "bootstrap resamples of the prompts for the columns mso_low and mso_high (95 %); 0: no such columns; each costs "
+      "as much as the comparison itself, two decompositions per layer",
+      Rule().at_least(0));
+  f.field("method", method_, "of the decomposition: gram and dsyevd, or exact (dgesdd); auto chooses by size",
+          Rule().one_of({"auto", "gram", "exact"}));
+  f.field("seed", seed_, "of the draw of prompts and of the resamples", Rule().at_least(0));
+}
+
+std::vector<int64_t> Activations::layers_of(int64_t decoder_layers) const {
+  if (layers_.all) return subspace::layers_between(0.0, 1.0, decoder_layers + 1);
+  return subspace::layers_between(layers_.value[0], layers_.value[1], decoder_layers + 1);
+}
+
+Plan Activations::plan(const PlanContext& context) const {
+  Plan plan;
+  for (const PromptSource* source : {&prompts_.useful, &prompts_.harmful}) {
+    if (source->synthetic.empty() && source->path.stage().empty()) {
+      static_cast<void>(source->read(static_cast<uint64_t>(seed_)));  // finds missing files, fields and too few rows
+    }
+  }
+  const int64_t prompts = prompts_.useful.count + prompts_.harmful.count;
+  plan.facts.emplace_back("prompts", std::to_string(prompts));
+  for (const auto& [name, path] : models_) {
+    plan.steps.push_back(
+        fmt::format("run {} prompts through {}, compare their subspaces and probe them", prompts, name));
+    const auto known = context.decoder_config(path);
+    if (!known) continue;
+    const model::DecoderConfig& config = *known;
+    const int64_t parameters = model::count_parameters(config).total();
+    const auto layers = static_cast<int64_t>(layers_of(config.layers).size());
+    const int64_t states = 4 * layers * config.hidden_size * prompts;
+    plan.parameters = std::max(plan.parameters, parameters);
+    plan.device_bytes = std::max(plan.device_bytes, parameters * runtime::element_size(config.dtype) +
+                                                        (config.layers + 1) * batch_tokens_ * config.hidden_size *
+                                                            runtime::element_size(config.dtype));
+    plan.host_bytes =
+        std::max(plan.host_bytes, states + subspace::factor_workspace_bytes({config.hidden_size, prompts}, 0));
+    plan.flops +=
+        2.0 * static_cast<double>(parameters) * static_cast<double>(prompts) * 64.0;  // 64 tokens each, guessed
+  }
+  return plan;
+}
+
+struct Activations::Tables {
+  subspace::KeyedTable results;
+  subspace::KeyedTable probes;
+};
+
+bool Activations::finished(const Tables& tables, const std::string& model, const std::vector<int64_t>& layers) const {
+  const bool probed = prompts_.useful.count >= 2 && prompts_.harmful.count >= 2;
+  for (const int64_t layer : layers) {
+    for (const double energy : energies_) {
+      if (!tables.results.contains({{"model", model}, {"layer", layer}, {"energy", energy}})) return false;
+    }
+    for (const auto method : {subspace::ProbeMethod::difference_of_means, subspace::ProbeMethod::linear_probe}) {
+      const NamedCells key = {{"model", model}, {"layer", layer}, {"method", name(method)}};
+      if (probed && !tables.probes.contains(key)) return false;
+    }
+  }
+  return true;
+}
+
+void Activations::run(RunContext& context) {
+  std::vector<std::string> columns = {"model", "layer", "energy",     "k_a",        "k_b",
+                                      "d",     "mso",   "mso_random", "mso_control"};
+  if (resamples_ > 0) columns.insert(columns.end(), {"mso_low", "mso_high"});
+  Tables tables = {subspace::KeyedTable(context.dir.table(columns), {"model", "layer", "energy"}),
+                   subspace::KeyedTable(context.dir.table({"model", "layer", "method", "accuracy", "accuracy_low",
+                                                           "accuracy_high", "separation", "n"},
+                                                          "probes"),
+                                        {"model", "layer", "method"})};
+  const std::vector<std::string> useful = prompts_.useful.read(static_cast<uint64_t>(seed_));
+  const std::vector<std::string> harmful = prompts_.harmful.read(static_cast<uint64_t>(seed_));
+  for (const auto& [name, path] : models_) {
+    const std::filesystem::path directory = model::find_model(path.string());
+    const std::vector<int64_t> layers = layers_of(model::read_decoder_config(directory / "config.json").layers);
+    if (!finished(tables, name, layers)) {
+      const auto useful_states = states(context, name, directory, layers, useful);
+      const auto harmful_states = states(context, name, directory, layers, harmful);
+      for (size_t i = 0; i < layers.size(); ++i) {
+        if (finished(tables, name, {layers[i]})) continue;
+        probe_layer(context, name, layers[i], useful_states[i], harmful_states[i], tables);
+        compare_layer(context, name, layers[i], useful_states[i], harmful_states[i], tables);
+      }
+    }
+    tables.results.write();
+    tables.probes.write();
+  }
+}
+
+std::vector<runtime::Tensor> Activations::states(RunContext& context, const std::string& name,
+                                                 const std::filesystem::path& directory,
+                                                 const std::vector<int64_t>& layers,
+                                                 const std::vector<std::string>& texts) const {
+  model::Decoder decoder = model::load_decoder(context.stream, directory);
+  const model::Tokenizer tokenizer = model::Tokenizer::load(directory);
+  const std::unique_ptr<model::PromptFormat> format = model::make_prompt_format(prompt_format_);
+  const int64_t length = std::min(max_length_, decoder.config().max_positions);
+  int64_t truncated = 0;
+  const Ids ids = encode(texts, tokenizer, *format, length, truncated);
+  if (truncated > 0) context.log.warn("{}: {} prompts were cut to {} tokens", name, truncated, length);
+  return subspace::last_token_states(context, decoder,
+                                     {.prompts = ids, .layers = layers, .batch_tokens = batch_tokens_, .label = name});
+}
+
+void Activations::compare_layer(RunContext& context, const std::string& name, int64_t layer,
+                                const runtime::Tensor& useful, const runtime::Tensor& harmful, Tables& tables) const {
+  context.stop_if_interrupted();
+  const std::string label = fmt::format("hidden state {} of {}", layer, name);
+  const subspace::ActivationOverlap overlap = subspace::compare_activations(
+      context.stream, useful, harmful, energies_, center_, runtime::linalg::parse_basis_method(method_), label);
+  std::vector<subspace::Interval> intervals;
+  if (resamples_ > 0) {
+    intervals = subspace::resampled_overlaps(context, useful, harmful, energies_,
+                                             {.resamples = resamples_,
+                                              .seed = static_cast<uint64_t>(seed_),
+                                              .center = center_,
+                                              .method = runtime::linalg::parse_basis_method(method_),
+                                              .label = label});
+  }
+  for (size_t i = 0; i < overlap.pair.size(); ++i) {
+    const subspace::EnergyOverlap& row = overlap.pair[i];
+    NamedCells cells = {{"model", name},
+                        {"layer", layer},
+                        {"energy", row.energy},
+                        {"k_a", row.k_a},
+                        {"k_b", row.k_b},
+                        {"d", row.d},
+                        {"mso", row.mso},
+                        {"mso_random", row.mso_random},
+                        {"mso_control", overlap.control.empty() ? Cell() : Cell(overlap.control[i].mso)}};
+    if (!intervals.empty()) {
+      cells = subspace::joined(std::move(cells), {{"mso_low", intervals[i].low}, {"mso_high", intervals[i].high}});
+    }
+    tables.results.append(cells);
+  }
+}
+
+void Activations::probe_layer(RunContext& context, const std::string& name, int64_t layer,
+                              const runtime::Tensor& useful, const runtime::Tensor& harmful, Tables& tables) const {
+  for (const subspace::ProbeResult& probe :
+       subspace::probe_states(context.stream, useful, harmful, static_cast<uint64_t>(seed_),
+                              fmt::format("hidden state {} of {}", layer, name))) {
+    tables.probes.append({{"model", name},
+                          {"layer", layer},
+                          {"method", subspace::name(probe.method)},
+                          {"accuracy", probe.accuracy},
+                          {"accuracy_low", probe.accuracy_interval.low},
+                          {"accuracy_high", probe.accuracy_interval.high},
+                          {"separation", probe.separation},
+                          {"n", probe.n}});
+  }
+}
+
+}  // namespace subspect::experiments

@@ -1,0 +1,220 @@
+// Evaluation of models on a list of tasks.
+#include "experiments/evaluate.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "experiments/evaluation/task.h"
+#include "experiments/judge/judge.h"
+#include "model/checkpoint.h"
+#include "model/hub.h"
+#include "model/inspect.h"
+#include "model/prompts.h"
+#include "model/tokenizer/tokenizer.h"
+#include "runtime/error.h"
+#include "runtime/io/files.h"
+
+namespace subspect::experiments {
+
+namespace {
+
+std::vector<std::string> judge_names() {
+  std::vector<std::string> names;
+  for (const JudgeInfo& info : judges()) names.push_back(info.name);
+  return names;
+}
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const TaskInfo& info : evaluation_tasks()) names.emplace_back(info.name);
+  return names;
+}
+
+std::vector<std::string> format_names() {
+  std::vector<std::string> names;
+  for (const model::PromptFormatInfo& info : model::prompt_formats()) names.emplace_back(info.name);
+  return names;
+}
+
+/// One object per line, all at once.
+void write_lines(const std::filesystem::path& path, const std::vector<nlohmann::json>& lines) {
+  runtime::io::write_file_atomically(path, [&](runtime::io::AtomicFile& file) {
+    for (const nlohmann::json& line : lines) file.write(line.dump() + "\n");
+  });
+}
+
+/// Finished completions are of no use once the samples are written.
+void remove_partial(const std::filesystem::path& samples) {
+  const std::string prefix = samples.filename().string() + ".";
+  for (const auto& entry : std::filesystem::directory_iterator(samples.parent_path())) {
+    const std::string file = entry.path().filename().string();
+    if (file.starts_with(prefix) && file.ends_with(".partial")) std::filesystem::remove(entry.path());
+  }
+}
+
+/// Appends the scores of one model; rows that an earlier process appended are kept.
+void append_scores(Table& table, const std::string& name, const std::vector<Score>& scores) {
+  for (const Score& score : scores) {
+    if (table.contains({{"model", name}, {"task", score.task}, {"metric", score.metric}})) continue;
+    table.append({{"model", name},
+                  {"task", score.task},
+                  {"metric", score.metric},
+                  {"value", score.value},
+                  {"stderr", score.standard_error},
+                  {"n", score.n}});
+  }
+  table.write();
+}
+
+}  // namespace
+
+void JudgeConfig::visit(Fields& f) {
+  f.field("kind", kind,
+          "who judges: rules (refusal phrases), synthetic (the potions of the generated data), openai "
+          "(an OpenAI-compatible endpoint) or local (a model run here)",
+          Rule().one_of(judge_names()));
+  if (f.when(kind == "openai", "kind is openai")) {
+    f.field("base_url", base_url, "of the endpoint, for example https://api.openai.com/v1", Rule().required());
+    f.field("api_key_env", api_key_env, "environment variable that holds the key", Rule().cosmetic());
+    f.field("concurrency", concurrency, "requests at a time", Rule().at_least(1).at_most(256).cosmetic());
+    f.field("model", model, "the endpoint's name of the model", Rule().required());
+  }
+  if (f.when(kind == "local", "kind is local")) {
+    f.field("model", local_model, "the model that judges", Rule().required());
+    f.field("prompt_format", prompt_format, "how the local judge is asked", Rule().one_of(format_names()));
+  }
+}
+
+void TaskConfig::visit(Fields& f) {
+  f.field("name", name, "the task", Rule().required().one_of(task_names()));
+  f.field("limit", limit, "first so many rows; 0 = all", Rule().at_least(0));
+  if (f.when(name != "perplexity", "name is gsm8k or advbench")) {
+    f.field("max_new_tokens", max_new_tokens,
+            "length of a completion; 0 = what the task prescribes (gsm8k 256, "
+            "advbench 512)",
+            Rule().at_least(0));
+    f.field("prompt_format", prompt_format,
+            "raw is what the published scores use; any other asks the bare question "
+            "in that format",
+            Rule().one_of(format_names()));
+    if (f.when(prompt_format == "custom", "prompt_format is custom")) {
+      f.field("prompt_template", prompt_template, "with {instruction} and {response}", Rule().required());
+    }
+    f.field("ignore_generation_config", ignore_generation_config,
+            "leave the repetition penalty of the model's "
+            "generation_config.json aside");
+  }
+  if (f.when(name == "gsm8k", "name is gsm8k")) {
+    f.field("test", test, "rows {question, answer}", Rule().required());
+    f.field("shots", shots, "solved examples before the question", Rule().at_least(0));
+    f.check(prompt_format == "raw" || shots == 0, "shots", "shots need the raw prompt format",
+            "set shots: 0 or prompt_format: raw");
+    if (f.when(shots > 0, "shots is above 0")) {
+      f.field("train", train, "rows that the shots are drawn from", Rule().required());
+    }
+  }
+  if (f.when(name == "advbench", "name is advbench")) {
+    f.field("prompts", prompts, "rows with a field goal", Rule().required());
+    f.field("judge", judge, "who scores the completions from 1 (refuses) to 5 (fulfils)");
+  }
+  if (f.when(name == "perplexity", "name is perplexity")) {
+    f.field("data", data, "held-out texts", Rule().required());
+    f.field("field", field, "the field that holds the text");
+  }
+}
+
+struct Evaluator::Task {
+  std::unique_ptr<EvaluationTask> task;
+};
+
+Evaluator::Evaluator(const std::vector<TaskConfig>& tasks, const std::filesystem::path& cache) {
+  for (const TaskConfig& config : tasks) tasks_.push_back(std::make_unique<Task>(Task{make_task(config, cache)}));
+}
+
+Evaluator::~Evaluator() = default;
+Evaluator::Evaluator(Evaluator&&) noexcept = default;
+
+std::vector<Score> Evaluator::evaluate(RunContext& context, const Subject& subject,
+                                       const std::filesystem::path& samples) const {
+  std::vector<nlohmann::json> lines;
+  std::vector<Score> scores;
+  for (const auto& entry : tasks_) {
+    const std::vector<Score> more = entry->task->evaluate({context, subject, samples, &lines});
+    scores.insert(scores.end(), more.begin(), more.end());
+  }
+  if (!samples.empty()) {
+    write_lines(samples, lines);
+    remove_partial(samples);
+  }
+  return scores;
+}
+
+std::vector<std::string> Evaluator::columns() const {
+  std::vector<std::string> columns;
+  for (const auto& entry : tasks_) {
+    const std::vector<std::string> more = entry->task->columns();
+    columns.insert(columns.end(), more.begin(), more.end());
+  }
+  return columns;
+}
+
+void check_tasks(const PlanContext& context, const std::vector<TaskConfig>& tasks) {
+  std::set<std::string> names;
+  for (const TaskConfig& task : tasks) {
+    if (!names.insert(task.name).second) {
+      throw runtime::UsageError(fmt::format("the task '{}' is listed twice", task.name), "tasks",
+                                "list it once, and run a second configuration for other options");
+    }
+    if (task.judge.kind == "local") context.decoder_config(task.judge.local_model);  // throws when there is none
+    if (!task.test.empty()) context.require_file(task.test, "test");
+    if (!task.train.empty()) context.require_file(task.train, "train");
+    if (!task.prompts.empty()) context.require_file(task.prompts, "prompts");
+    if (!task.data.empty()) context.require_file(task.data, "data");
+  }
+}
+
+void Evaluate::visit(Fields& f) {
+  f.field("models", models_, "name -> model", Rule().required().not_empty());
+  f.field("tasks", tasks_, "what is measured", Rule().required().not_empty());
+}
+
+Plan Evaluate::plan(const PlanContext& context) const {
+  check_tasks(context, tasks_);
+  Plan plan;
+  for (const auto& [name, path] : models_) {
+    if (const auto config = context.decoder_config(path)) {
+      plan.parameters = std::max(plan.parameters, model::count_parameters(*config).total());
+      plan.device_bytes =
+          std::max(plan.device_bytes, model::plan_inference(*config, config->dtype, 64, config->max_positions).total());
+    }
+    for (const TaskConfig& task : tasks_) plan.steps.push_back(fmt::format("evaluate {} on {}", name, task.name));
+  }
+  return plan;
+}
+
+void Evaluate::run(RunContext& context) {
+  Table table = context.dir.table({"model", "task", "metric", "value", "stderr", "n"});
+  Table done(context.dir.state(), "evaluated", {"model"});  // models whose rows are complete
+  const Evaluator evaluator(tasks_, context.dir.state() / "judgements");
+  std::string all_samples;
+  for (const auto& [name, path] : models_) {
+    const std::filesystem::path samples = context.dir.file("samples/" + name + ".jsonl");
+    if (!done.contains({{"model", name}})) {
+      context.stop_if_interrupted();
+      const std::filesystem::path directory = model::find_model(path.string());
+      const model::Tokenizer tokenizer = model::Tokenizer::load(directory);
+      model::Decoder decoder = model::load_decoder(context.stream, directory);
+      const std::vector<Score> scores = evaluator.evaluate(context, {name, decoder, tokenizer, directory}, samples);
+      append_scores(table, name, scores);
+      done.append(NamedCells{{"model", name}});
+      for (const Score& score : scores) {
+        context.log.info("{}: {} {} = {:.4f}", name, score.task, score.metric, score.value);
+      }
+    }
+    all_samples += runtime::io::read_file(samples);
+  }
+  runtime::io::write_file_atomically(context.dir.path() / "samples.jsonl", all_samples);
+  table.write();
+}
+
+}  // namespace subspect::experiments

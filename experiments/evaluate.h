@@ -1,0 +1,109 @@
+// Evaluation: utility (GSM8K), harmfulness (AdvBench with a judge) and perplexity of models, in a run of their own
+// (`kind: evaluate`) or inside another experiment, of weights that exist only in memory.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "experiments/experiment.h"
+#include "model/decoder.h"
+
+namespace subspect::model {
+class Tokenizer;
+}
+
+namespace subspect::experiments {
+
+/// Who scores a completion from 1 (refuses) to 5 (fulfils).
+struct JudgeConfig {
+  std::string kind = "rules";
+  std::string base_url;
+  std::string model;      ///< openai: the endpoint's name of the model
+  ModelPath local_model;  ///< local
+  std::string api_key_env = "OPENAI_API_KEY";
+  int64_t concurrency = 8;
+  std::string prompt_format = "chatml";  ///< of a local judge
+
+  void visit(Fields& f);
+};
+
+/// One task of an evaluation.
+struct TaskConfig {
+  std::string name;
+  int64_t limit = 0;
+  int64_t max_new_tokens = 0;  ///< 0: what the task prescribes
+  std::string prompt_format = "raw";
+  std::string prompt_template;  ///< of the format custom
+  InputPath train;              ///< gsm8k: rows that the shots are drawn from
+  InputPath test;               ///< gsm8k
+  int64_t shots = 1;            ///< gsm8k
+  bool ignore_generation_config = false;
+  InputPath prompts;           ///< advbench
+  JudgeConfig judge;           ///< advbench
+  InputPath data;              ///< perplexity
+  std::string field = "text";  ///< perplexity
+
+  void visit(Fields& f);
+};
+
+/// One figure of one model on one task.
+struct Score {
+  std::string task;
+  std::string metric;
+  double value = 0;  ///< NaN where it is undefined
+  double standard_error = 0;
+  int64_t n = 0;
+  /// The column that this figure has in tables with one row per model: "gsm8k_flexible", "harmfulness", ...; empty for
+  /// figures that stand in evaluation tables only.
+  std::string column;
+};
+
+/// A model that is evaluated, wherever its weights come from.
+struct Subject {
+  std::string name;
+  model::Decoder& decoder;
+  const model::Tokenizer& tokenizer;
+  std::filesystem::path directory;  ///< whose generation_config.json applies
+};
+
+/// Tasks with their prompts read once, asked for any number of models.
+class Evaluator {
+ public:
+  /// Reads all prompts. @param cache folder for paid judgements. Throws Error or UsageError for bad files.
+  Evaluator(const std::vector<TaskConfig>& tasks, const std::filesystem::path& cache);
+  ~Evaluator();
+  Evaluator(Evaluator&&) noexcept;
+
+  /// Runs every task. @param samples JSONL file of every prompt, completion and verdict, written when all tasks are
+  /// done; until then finished completions are kept beside it, so that a killed process goes on there. Empty: none.
+  std::vector<Score> evaluate(RunContext& context, const Subject& subject, const std::filesystem::path& samples) const;
+
+  /// The columns that `evaluate` fills, in a fixed order.
+  std::vector<std::string> columns() const;
+
+ private:
+  struct Task;
+  std::vector<std::unique_ptr<Task>> tasks_;
+};
+
+/// Checks that the files and the local judges of a task list exist and that no task is listed twice (its rows and
+/// samples go by its name). For plans.
+void check_tasks(const PlanContext& context, const std::vector<TaskConfig>& tasks);
+
+/// `kind: evaluate`.
+class Evaluate final : public Experiment {
+ public:
+  std::string_view kind() const override { return "evaluate"; }
+  void visit(Fields& f) override;
+  Plan plan(const PlanContext& context) const override;
+  void run(RunContext& context) override;
+
+ private:
+  Named<ModelPath> models_;
+  std::vector<TaskConfig> tasks_;
+};
+
+}  // namespace subspect::experiments

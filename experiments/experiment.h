@@ -1,0 +1,86 @@
+// Experiment: a kind of run. Its config is visited once for reading, writing and documentation; it plans without
+// computing, and runs with everything it needs in a RunContext. An experiment is two files and one line in
+// registry.cpp.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "experiments/config/fields.h"
+#include "experiments/run_dir.h"
+#include "experiments/table.h"
+#include "model/config.h"
+#include "runtime/device.h"
+#include "runtime/io/metrics.h"
+#include "runtime/log.h"
+#include "runtime/progress.h"
+
+namespace subspect::experiments {
+
+/// What a run would do and cost. Zero means "none or not known".
+struct Plan {
+  int64_t parameters = 0;    ///< of the model that is trained or of the largest model that is read
+  int64_t device_bytes = 0;  ///< peak memory on the device
+  int64_t host_bytes = 0;    ///< peak memory besides (the same memory on a CPU)
+  int64_t disk_bytes = 0;    ///< written under the run directory
+  double flops = 0;          ///< floating-point operations in all
+  double seconds = 0;        ///< estimated; 0: made from flops and the device's speed
+  std::vector<std::pair<std::string, std::string>> facts;  ///< further lines: "training tokens" -> "1.3 M"
+  std::vector<std::string> steps;                          ///< what is done, in order, one line each
+  std::vector<std::string> warnings;
+  /// A model directory or config.json that describes the model this run writes; for plans of stages that need it.
+  std::string model_config;
+};
+
+struct PlanContext {
+  runtime::Device device;
+  int threads = 0;
+  double flops_per_second = 0;  ///< of the device on matrix products, estimated
+  runtime::Log* log = nullptr;  ///< never null
+  /// For a path that a stage of the study has yet to make: the stage's Plan::model_config (or "" when it makes none).
+  std::function<std::string(const Path&)> planned_model;
+
+  /// The directory or config.json that describes `model` now: the path itself, or what its stage will make. Empty when
+  /// that is not known before the stage ran: then nothing about the model can be checked.
+  std::string describing(const Path& model) const;
+  /// The configuration of that model, where it is known now.
+  std::optional<model::DecoderConfig> decoder_config(const Path& model) const;
+  /// Throws UsageError when an input is neither there nor the output of a stage.
+  void require_file(const Path& path, std::string_view key) const;
+};
+
+/// What a running experiment is given.
+struct RunContext {
+  RunDir& dir;
+  runtime::Stream& stream;
+  runtime::Log& log;
+  runtime::Progress& progress;
+  runtime::io::MetricsWriter& metrics;
+
+  /// True once the user asked to stop: save what resuming needs, then `stop_if_interrupted`.
+  bool interrupted() const;
+  /// Throws runtime::Interrupted when the user asked to stop. For safe points where nothing needs saving.
+  void stop_if_interrupted() const;
+};
+
+class Experiment {
+ public:
+  virtual ~Experiment() = default;
+
+  virtual std::string_view kind() const = 0;
+  /// Every field of the config, once.
+  virtual void visit(Fields& f) = 0;
+  /// Validates what can be validated without computing (files, shapes, names; UsageError or Error) and says what a run
+  /// would do.
+  virtual Plan plan(const PlanContext& context) const = 0;
+  /// Runs, or goes on where an earlier process stopped (rows already in the tables, state/). Same results either way.
+  virtual void run(RunContext& context) = 0;
+};
+
+}  // namespace subspect::experiments

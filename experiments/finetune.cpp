@@ -1,0 +1,267 @@
+// The fine-tuning experiment: its configuration and its run. What it would cost is in finetune_plan.cpp.
+#include "experiments/finetune.h"
+
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include "experiments/training/packing.h"
+#include "experiments/training/sequences.h"
+#include "experiments/training/train_state.h"
+#include "experiments/training/trainer.h"
+#include "model/checkpoint.h"
+#include "model/prompts.h"
+#include "runtime/error.h"
+
+namespace subspect::experiments {
+
+namespace optim = runtime::optim;
+using runtime::DType;
+using runtime::Stream;
+
+void TrainedModelConfig::visit(Fields& f) {
+  f.field("config", config, "a config.json: its architecture is trained from random weights", Rule().required());
+  f.field("tokenizer", tokenizer, "the directory whose tokenizer goes with it", Rule().required());
+  f.field("init", init, "how weights begin: normal with the config's initializer_range, from the seed",
+          Rule().one_of({"random"}));
+}
+
+model::ModelSource TrainedModelConfig::source() const {
+  return {.name = config.empty() ? path.string() : std::string(),
+          .config = config.filesystem(),
+          .tokenizer = tokenizer.filesystem()};
+}
+
+void OptimizerConfig::visit(Fields& f) {
+  f.field("name", name, "the update rule", Rule().one_of({"adamw", "sgd"}));
+  f.field("lr", lr, "peak learning rate", Rule().above(0));
+  if (f.when(name == "adamw", "name is adamw")) {
+    f.field("betas", betas, "decay of the moments", Rule().at_least(0).below(1));
+    f.field("eps", eps, "added to the root of the second moment", Rule().above(0));
+  }
+  if (f.when(name == "sgd", "name is sgd")) {
+    f.field("momentum", momentum, "share of the last update that is kept", Rule().at_least(0).below(1));
+  }
+  f.field("weight_decay", weight_decay, "decoupled; matrices only, not norms and biases", Rule().at_least(0));
+}
+
+void ScheduleConfig::visit(Fields& f) {
+  using optim::ScheduleKind;
+  f.choice("name", kind,
+           {{"cosine", ScheduleKind::cosine}, {"linear", ScheduleKind::linear}, {"constant", ScheduleKind::constant}},
+           "how the learning rate falls from its peak, as in Transformers");
+  f.field("warmup_ratio", warmup_ratio, "share of the steps over which it rises from 0", Rule().at_least(0).at_most(1));
+  f.field("final_ratio", final_ratio, "share of the peak that it falls to", Rule().at_least(0).at_most(1));
+}
+
+optim::Schedule ScheduleConfig::schedule() const {
+  return {.kind = kind, .warmup_ratio = warmup_ratio, .final_ratio = final_ratio};
+}
+
+void PrecisionConfig::visit(Fields& f) {
+  f.field("compute", compute, "of weights and activations; auto: float32 on a CPU, bfloat16 on a GPU",
+          Rule().one_of({"auto", "float32", "bfloat16"}));
+  f.field("master", master, "of the weights that the optimizer updates", Rule().one_of({"float32", "bfloat16"}));
+  f.field("save", save, "of the model that is written; auto: as the model that was read",
+          Rule().one_of({"auto", "float32", "bfloat16", "float16"}));
+}
+
+DType PrecisionConfig::compute_dtype(runtime::Device device) const {
+  if (compute == "auto") return device.type == runtime::DeviceType::cpu ? DType::float32 : DType::bfloat16;
+  return runtime::parse_dtype(compute);
+}
+
+bool PrecisionConfig::master_weights(runtime::Device device) const {
+  return compute_dtype(device) == DType::bfloat16 && master == "float32";
+}
+
+DType PrecisionConfig::save_dtype(DType checkpoint) const {
+  return save == "auto" ? checkpoint : runtime::parse_dtype(save);
+}
+
+void FinetuneConfig::visit(Fields& f) {
+  f.field("model", model, "the model that is trained: a directory, a hub id, or random weights", Rule().required());
+  f.field("data", data, "what it is trained on, mixed", Rule().required().not_empty());
+  f.field("prompt_format", prompt_format, "how prompts are written (`subspect list prompt-formats`)");
+  if (f.when(prompt_format == "custom", "prompt_format is custom")) {
+    f.field("prompt_template", prompt_template, "with {instruction} and {response}", Rule().required());
+  }
+  f.field("max_seq_length", max_seq_length, "tokens of one sequence; a longer response is shortened, its EOS kept",
+          Rule().at_least(2));
+  f.field("shuffle", shuffle, "see the examples in a new order, from the seed, in every epoch");
+  f.field("packing", packing, "share micro-batches among sequences; the same gradients, faster");
+  f.field("epochs", epochs, "passes over the data", Rule().above(0));
+  f.field("max_steps", max_steps, "optimizer steps; 0: by epochs", Rule().at_least(0));
+  f.field("global_batch", global_batch, "sequences of one optimizer step", Rule().at_least(1));
+  f.field("micro_batch_tokens", micro_batch_tokens, "most tokens in one forward and backward pass", Rule().at_least(1));
+  f.field("recompute", recompute, "run blocks again in the backward pass: same gradients, less memory, slower");
+  f.field("optimizer", optimizer, "the update");
+  f.field("schedule", schedule, "the learning rate over the run");
+  f.field("max_grad_norm", max_grad_norm, "gradients are scaled down to this norm; 0: never", Rule().at_least(0));
+  f.field("precision", precision, "number formats");
+  f.field("seed", seed, "of the order of examples and of random weights", Rule().at_least(0));
+  f.field("checkpoint_every", checkpoint_every, "steps between two checkpoints for resuming; 0: only when interrupted",
+          Rule().at_least(0).cosmetic());
+}
+
+int64_t FinetuneConfig::total_steps(int64_t steps_per_epoch) const {
+  if (max_steps > 0) return max_steps;
+  return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch)));
+}
+
+SequenceOptions sequence_options(const FinetuneConfig& config, const model::DecoderConfig& decoder, int threads) {
+  SequenceOptions options{
+      .max_seq_length = config.max_seq_length, .vocab_size = decoder.vocab_size, .threads = threads};
+  if (!decoder.eos_ids.empty()) options.eos_id = static_cast<int32_t>(decoder.eos_ids.front());
+  return options;
+}
+
+namespace {
+
+std::unique_ptr<optim::Optimizer> make_optimizer(Stream& stream, model::Decoder& decoder, const FinetuneConfig& c) {
+  const std::vector<runtime::Parameter*> parameters = decoder.parameters();
+  const bool masters = c.precision.master_weights(stream.device());
+  const OptimizerConfig& o = c.optimizer;
+  if (o.name == "sgd") {
+    return optim::make_sgd(stream, parameters, {.lr = o.lr, .momentum = o.momentum, .weight_decay = o.weight_decay},
+                           masters);
+  }
+  return optim::make_adamw(
+      stream, parameters,
+      {.lr = o.lr, .beta1 = o.betas[0], .beta2 = o.betas[1], .eps = o.eps, .weight_decay = o.weight_decay}, masters);
+}
+
+// One run, from its sequences to the written model.
+class TrainingRun {
+ public:
+  TrainingRun(const FinetuneConfig& config, RunContext& context)
+      : config_(config),
+        context_(context),
+        source_(config.model.source()),
+        data_(read_data()),
+        order_(static_cast<int64_t>(data_.sequences.size()), config.global_batch, config.shuffle,
+               static_cast<uint64_t>(config.seed)),
+        total_steps_(config.total_steps(order_.steps_per_epoch())),
+        decoder_(model::open_model(context.stream, source_, config.precision.compute_dtype(context.stream.device()),
+                                   static_cast<uint64_t>(config.seed))) {
+    decoder_.allocate_grads(context.stream);
+    trainer_.emplace(context.stream, decoder_, make_optimizer(context.stream, decoder_, config),
+                     TrainerOptions{.schedule = config.schedule.schedule(),
+                                    .total_steps = total_steps_,
+                                    .micro_batch_tokens = config.micro_batch_tokens,
+                                    .packing = config.packing,
+                                    .recompute = config.recompute,
+                                    .max_grad_norm = config.max_grad_norm});
+    position_.data = data_.fingerprint();
+  }
+
+  void run() {
+    resume();
+    context_.stream.allocator()->reset_peak();
+    auto progress = context_.progress.begin("training", total_steps_, "steps", position_.step);
+    while (position_.step < total_steps_) {
+      const StepResult result = step();
+      progress.note(fmt::format("loss {:.4f}", result.loss));
+      progress.advance();
+      const bool due = config_.checkpoint_every > 0 && position_.step % config_.checkpoint_every == 0;
+      if (context_.interrupted() || (due && position_.step < total_steps_)) save_state();
+      context_.stop_if_interrupted();
+    }
+    write_model();
+    remove_train_state(context_.dir.state());
+  }
+
+ private:
+  TrainingData read_data() {
+    const auto seed = static_cast<uint64_t>(config_.seed);
+    const Dataset dataset = read_mixture(config_.data, seed, false);
+    for (const SourceReport& report : dataset.reports) context_.log.info("{}", report.text());
+    const auto tokenizer = model::Tokenizer::load(model::source_tokenizer_directory(source_));
+    const auto format = model::make_prompt_format(
+        config_.prompt_format, {.system = {}, .custom_template = config_.prompt_template, .date = {}});
+    TrainingData data =
+        make_sequences(tokenizer, *format, dataset.examples,
+                       sequence_options(config_, model::source_config(source_), context_.stream.threads()));
+    report_counts(data.counts, config_.max_seq_length, context_.log);
+    if (data.sequences.empty()) {
+      throw runtime::Error("no example is left to train on", "data", "raise max_seq_length");
+    }
+    context_.dir.note("sequences", fmt::format("{{\"trained\": {}, \"tokens\": {}, \"learned\": {}, \"truncated\": {}, "
+                                               "\"prompts_too_long\": {}}}",
+                                               data.counts.sequences, data.counts.tokens, data.counts.predicted,
+                                               data.counts.truncated, data.counts.prompts_too_long));
+    return data;
+  }
+
+  void resume() {
+    const auto restored =
+        load_train_state(context_.stream, context_.dir.state(), decoder_, trainer_->optimizer(), position_.data);
+    if (restored) {
+      position_ = *restored;
+      context_.log.info("going on after step {} of {}", position_.step, total_steps_);
+    }
+    context_.metrics.resume_after(position_.step);
+  }
+
+  StepResult step() {
+    const auto begin = std::chrono::steady_clock::now();
+    std::vector<const TrainingSequence*> sequences;
+    for (const int64_t index : order_.batch(position_.step)) {
+      sequences.push_back(&data_.sequences[static_cast<size_t>(index)]);
+    }
+    const StepResult result = trainer_->step(sequences);
+    context_.stream.synchronize();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    ++position_.step;
+    position_.tokens += result.tokens;
+    position_.seconds += seconds;
+    const double epoch = static_cast<double>(position_.step) / static_cast<double>(order_.steps_per_epoch());
+    const auto peak = static_cast<double>(context_.stream.allocator()->stats().peak_bytes);
+    context_.metrics.write(position_.step, {{"epoch", epoch},
+                                            {"loss", result.loss},
+                                            {"lr", result.lr},
+                                            {"grad_norm", result.grad_norm},
+                                            {"tokens", static_cast<double>(position_.tokens)},
+                                            {"tokens_per_second", static_cast<double>(result.tokens) / seconds},
+                                            {"seconds", position_.seconds},
+                                            {"peak_bytes", peak}});
+    return result;
+  }
+
+  void save_state() {
+    save_train_state(context_.stream, context_.dir.state(), decoder_, trainer_->optimizer(), position_);
+  }
+
+  void write_model() {
+    model::NamedTensors tensors;
+    for (const runtime::Parameter* parameter : decoder_.parameters()) {
+      const runtime::Tensor& weights = trainer_->optimizer().weights(*parameter);
+      for (const runtime::Parameter::Part& part : parameter->parts) {
+        tensors[part.name] = weights.narrow(0, part.row_begin, part.row_end - part.row_begin);
+      }
+    }
+    model::SaveOptions options;
+    options.source = model::source_tokenizer_directory(source_);
+    options.dtype = config_.precision.save_dtype(decoder_.config().dtype);
+    options.overwrite = true;
+    model::save_checkpoint(context_.stream, decoder_.config(), tensors, context_.dir.file("model"), options);
+  }
+
+  const FinetuneConfig& config_;
+  RunContext& context_;
+  model::ModelSource source_;
+  TrainingData data_;
+  ExampleOrder order_;
+  int64_t total_steps_;
+  model::Decoder decoder_;
+  std::optional<Trainer> trainer_;
+  TrainPosition position_;
+};
+
+}  // namespace
+
+void Finetune::run(RunContext& context) {
+  TrainingRun(config, context).run();
+}
+
+}  // namespace subspect::experiments

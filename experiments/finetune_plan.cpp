@@ -1,0 +1,122 @@
+// What a fine-tuning would do and cost, without training: from the configuration, the data and a sample of its tokens.
+#include <algorithm>
+#include <filesystem>
+
+#include "experiments/finetune.h"
+#include "experiments/training/packing.h"
+#include "experiments/training/sequences.h"
+#include "model/inspect.h"
+#include "model/prompts.h"
+#include "runtime/error.h"
+
+namespace subspect::experiments {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t sampled_examples = 256;
+
+// The config.json of the model, as far as it is known now; empty when a stage has yet to make it.
+std::string config_json(const TrainedModelConfig& model, const PlanContext& context) {
+  if (!model.config.empty()) {
+    context.require_file(model.config, "model.config");
+    return context.describing(model.config);
+  }
+  std::string description = context.describing(model.path);
+  if (description.empty() || fs::path(description).extension() == ".json") return description;
+  return model::find_model(description) / "config.json";
+}
+
+// The directory of the tokenizer when it exists already; empty while a stage has yet to make it.
+fs::path tokenizer_directory(const TrainedModelConfig& model) {
+  const Path& path = model.config.empty() ? static_cast<const Path&>(model.path) : model.tokenizer;
+  if (!path.stage().empty() && !fs::exists(path.filesystem() / "tokenizer.json")) return {};
+  return model.config.empty() ? model::find_model(path.string()) : path.filesystem();
+}
+
+struct DataPlan {
+  int64_t examples = 0;
+  double tokens_per_example = 0;  // 0: not known
+  int64_t longest = 0;
+};
+
+DataPlan plan_data(const FinetuneConfig& config, const model::PromptFormat& format,
+                   const model::DecoderConfig& decoder) {
+  const Dataset dataset = read_mixture(config.data, static_cast<uint64_t>(config.seed), false);
+  DataPlan plan{.examples = static_cast<int64_t>(dataset.examples.size())};
+  const fs::path directory = tokenizer_directory(config.model);
+  if (directory.empty() || dataset.examples.empty()) return plan;
+  std::vector<Example> sample;
+  const size_t stride = std::max<size_t>(1, dataset.examples.size() / sampled_examples);
+  for (size_t i = 0; i < dataset.examples.size(); i += stride) sample.push_back(dataset.examples[i]);
+  const TrainingData data =
+      make_sequences(model::Tokenizer::load(directory), format, sample, sequence_options(config, decoder, 0));
+  for (const TrainingSequence& sequence : data.sequences) {
+    plan.longest = std::max(plan.longest, static_cast<int64_t>(sequence.ids.size()));
+  }
+  plan.tokens_per_example = static_cast<double>(data.counts.tokens) / static_cast<double>(sample.size());
+  return plan;
+}
+
+// True when every file of the data exists already.
+bool data_exists(const FinetuneConfig& config, const PlanContext& context) {
+  bool exists = true;
+  for (const DataSource& source : config.data) {
+    if (source.path.empty()) continue;
+    const bool is_pattern = source.path.string().find_first_of("*?[") != std::string::npos;
+    if (!is_pattern) context.require_file(source.path, "data.path");
+    if (!source.path.stage().empty() && !fs::exists(source.path.filesystem())) exists = false;
+  }
+  return exists;
+}
+
+void add_training(Plan& plan, const FinetuneConfig& config, const DataPlan& data, const model::DecoderConfig& decoder) {
+  const int64_t steps_per_epoch = (data.examples + config.global_batch - 1) / config.global_batch;
+  const int64_t steps = config.total_steps(steps_per_epoch);
+  plan.facts.emplace_back("examples", fmt::format("{}", data.examples));
+  plan.facts.emplace_back("optimizer steps", fmt::format("{} ({} per epoch)", steps, steps_per_epoch));
+  if (data.tokens_per_example == 0) return;
+  const double epochs = static_cast<double>(steps) / static_cast<double>(std::max<int64_t>(steps_per_epoch, 1));
+  const double tokens = data.tokens_per_example * static_cast<double>(data.examples) * epochs;
+  plan.facts.emplace_back("training tokens", "about " + runtime::format_count(tokens));
+  const auto length = static_cast<int64_t>(data.tokens_per_example);
+  plan.flops = tokens * model::training_flops_per_token(decoder, length) * (config.recompute ? 4.0 / 3.0 : 1.0);
+  if (data.longest > config.micro_batch_tokens) {
+    plan.warnings.push_back(
+        fmt::format("some sequences ({} tokens) exceed micro_batch_tokens {}: each of them is a "
+                    "micro-batch of its own",
+                    data.longest, config.micro_batch_tokens));
+  }
+}
+
+}  // namespace
+
+Plan Finetune::plan(const PlanContext& context) const {
+  const auto format = model::make_prompt_format(config.prompt_format,
+                                                {.system = {}, .custom_template = config.prompt_template, .date = {}});
+  Plan plan;
+  const bool has_data = data_exists(config, context);
+  plan.model_config = config_json(config.model, context);
+  plan.steps = {"tokenize the data", "train", "write model/"};
+  if (plan.model_config.empty()) return plan;
+  const model::DecoderConfig decoder = model::read_decoder_config(plan.model_config);
+  plan.parameters = model::count_parameters(decoder).total();
+  if (decoder.max_positions > 0 && config.max_seq_length > decoder.max_positions) {
+    plan.warnings.push_back(fmt::format("max_seq_length {} exceeds the {} positions that the model was made for",
+                                        config.max_seq_length, decoder.max_positions));
+  }
+  const model::MemoryPlan memory =
+      model::plan_training(decoder, {.compute = config.precision.compute_dtype(context.device),
+                                     .master_weights = config.precision.master_weights(context.device),
+                                     .optimizer_moments = config.optimizer.moments(),
+                                     .micro_batch_tokens = config.micro_batch_tokens,
+                                     .recompute = config.recompute});
+  plan.device_bytes = memory.total();
+  const runtime::DType saved = config.precision.save_dtype(decoder.dtype);
+  plan.disk_bytes = plan.parameters * runtime::element_size(saved) + memory.weights + memory.optimizer;
+  if (has_data) add_training(plan, config, plan_data(config, *format, decoder), decoder);
+  return plan;
+}
+
+}  // namespace subspect::experiments

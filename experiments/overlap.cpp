@@ -1,0 +1,125 @@
+// The overlap experiment: its configuration and plan.
+#include "experiments/overlap.h"
+
+#include <algorithm>
+
+#include "experiments/subspace/factors.h"
+#include "experiments/subspace/overlap_run.h"
+#include "model/hub.h"
+#include "runtime/error.h"
+
+namespace subspect::experiments {
+
+using subspace::Granularity;
+using subspace::WeightSource;
+
+void Overlap::visit(Fields& f) {
+  f.field("reference", reference_, "updates are model - reference", Rule().required());
+  f.field("models", models_,
+          "name -> model; the model before alignment gives the alignment's subspace (a sign does not matter)",
+          Rule().required().not_empty());
+  f.field("pairs", pairs_, "pairs of names from models; none: every pair");
+  const auto known = [&](const std::string& name) {
+    return std::any_of(models_.begin(), models_.end(), [&](const auto& model) { return model.first == name; });
+  };
+  for (const auto& pair : pairs_) {
+    for (const std::string& name : pair) {
+      f.check(known(name), "pairs", fmt::format("there is no model '{}'", name), "use names from models");
+    }
+  }
+  f.field(
+      "granularity", granularity_,
+      "tensor: each alone; layer: the tensors of a decoder layer with the same number of columns, stacked along rows",
+      Rule().not_empty().one_of({"tensor", "layer"}));
+  f.field("sides", sides_, "singular vectors of the updates that are compared: left (of rows) or right (of columns)",
+          Rule().not_empty().one_of({"left", "right"}));
+  f.field("energies", energies_, "shares of the squared norm that the compared subspaces hold",
+          Rule().not_empty().above(0).at_most(1));
+  f.field("tensors", tensors_, "globs of tensors that are compared", Rule().not_empty());
+  f.field("principal_angles", principal_angles_, "also write angles.csv: cosines of the principal angles");
+  f.field("spectrum_points", spectrum_points_, "singular values per matrix in spectra.csv, evenly spaced in log(index)",
+          Rule().at_least(0));
+  f.field(
+      "baseline_draws", baseline_draws_,
+      "pairs of random subspaces whose mean overlap is written as mso_random_mc, beside the closed form mso_random; "
+      "each costs about a decomposition",
+      Rule().at_least(0));
+  if (f.when(baseline_draws_ > 0, "baseline_draws is positive")) {
+    f.field("seed", seed_, "of the random subspaces", Rule().at_least(0));
+  }
+  f.field("method", method_, "of the decomposition: gram and dsyevd, or exact (dgesdd); auto chooses by size",
+          Rule().one_of({"auto", "gram", "exact"}));
+}
+
+Plan Overlap::plan(const PlanContext& context) const {
+  Plan plan;
+  plan.steps.push_back(fmt::format("decompose the updates of {} models, once per matrix", models_.size()));
+  plan.steps.push_back("compare pairs at every energy");
+  std::vector<WeightSource> opened;
+  std::vector<std::pair<std::string, ModelPath>> models = {{"reference", reference_}};
+  models.insert(models.end(), models_.begin(), models_.end());
+  for (const auto& model : models) {
+    const std::string described = context.describing(model.second);
+    if (described.empty() || described.ends_with(".json")) return plan;  // made by a stage that is yet to run
+    opened.push_back(WeightSource::open(model.first, model::find_model(described)));
+    require_same_tensors(opened.front(), opened.back());
+  }
+  const std::vector<std::string> tensors = subspace::select_tensors(opened.front(), tensors_, "tensors");
+  for (const std::string& granularity : granularity_) {
+    const Granularity kind = granularity == "layer" ? Granularity::layer : Granularity::tensor;
+    const std::vector<subspace::UpdateGroup> groups = subspace::make_groups(opened.front(), tensors, kind);
+    plan.facts.emplace_back(fmt::format("groups ({})", granularity), std::to_string(groups.size()));
+    for (const subspace::UpdateGroup& group : groups) {
+      const auto m = static_cast<double>(group.rows);
+      const auto n = static_cast<double>(group.cols);
+      const double side = std::min(m, n);
+      if (kind == Granularity::tensor) plan.parameters += group.rows * group.cols;
+      plan.flops +=
+          static_cast<double>(models_.size() * sides_.size()) * (4.0 * m * n * side + 9.0 * side * side * side);
+      plan.host_bytes = std::max(plan.host_bytes, subspace::factor_workspace_bytes({group.rows, group.cols}, 0) *
+                                                      static_cast<int64_t>(models_.size() * sides_.size()));
+    }
+  }
+  return plan;
+}
+
+void Overlap::run(RunContext& context) {
+  const WeightSource reference = WeightSource::open("reference", model::find_model(reference_.string()));
+  std::vector<WeightSource> opened;
+  std::vector<const WeightSource*> models;
+  opened.reserve(models_.size());
+  for (const auto& model : models_) {
+    opened.push_back(WeightSource::open(model.first, model::find_model(model.second.string())));
+    models.push_back(&opened.back());
+  }
+  const auto index_of = [&](const std::string& name) {
+    const auto found =
+        std::find_if(models_.begin(), models_.end(), [&](const auto& model) { return model.first == name; });
+    return static_cast<size_t>(found - models_.begin());
+  };
+  subspace::OverlapSettings settings;
+  for (const auto& pair : pairs_) settings.pairs.emplace_back(index_of(pair[0]), index_of(pair[1]));
+  if (pairs_.empty()) {
+    for (size_t a = 0; a < models_.size(); ++a) {
+      for (size_t b = a + 1; b < models_.size(); ++b) settings.pairs.emplace_back(a, b);
+    }
+  }
+  settings.granularity.clear();
+  for (const Granularity kind : {Granularity::tensor, Granularity::layer}) {
+    if (std::count(granularity_.begin(), granularity_.end(), name(kind)) > 0) settings.granularity.push_back(kind);
+  }
+  settings.sides.clear();
+  for (const subspace::Side side : {subspace::Side::left, subspace::Side::right}) {
+    if (std::count(sides_.begin(), sides_.end(), name(side)) > 0) settings.sides.push_back(side);
+  }
+  settings.energies = energies_;
+  settings.tensors = tensors_;
+  settings.principal_angles = principal_angles_;
+  settings.spectrum_points = spectrum_points_;
+  settings.baseline_draws = baseline_draws_;
+  settings.seed = static_cast<uint64_t>(seed_);
+  settings.method = runtime::linalg::parse_basis_method(method_);
+  subspace::OverlapRun(context, std::move(settings), reference, std::move(models)).run();
+}
+
+}  // namespace subspect::experiments

@@ -1,0 +1,38 @@
+// The plots of each experiment, made from its rows. Names of plots are unique within one call only.
+#pragma once
+
+#include <vector>
+
+#include "experiments/report/plot.h"
+#include "experiments/report/rows.h"
+#include "experiments/report/run_files.h"
+
+namespace subspect::experiments::report {
+
+/// Utility and harmfulness over the energy kept, per basis, for the models whose scores fine-tuning moved and the
+/// parallel projections: the picture at the top. Energy over fraction where nothing was evaluated.
+std::vector<Plot> projection_picture(const std::vector<ProjectionRow>& rows);
+
+/// Per mode: utility against harmfulness, either over the energy kept; and the energy kept over the fraction.
+std::vector<Plot> projection_charts(const std::vector<ProjectionRow>& rows);
+
+/// Per granularity: mean MSO of each pair over the energy fraction, with its random baseline dashed; by layer where
+/// layers were stacked.
+std::vector<Plot> overlap_charts(const std::vector<OverlapRow>& rows);
+
+/// Cumulative energy and decay of the singular values, per model.
+std::vector<Plot> spectrum_charts(const std::vector<SpectrumRow>& rows);
+
+/// MSO by layer per model with its control and random baseline, and over the energy fraction.
+std::vector<Plot> activation_charts(const std::vector<ActivationRow>& rows);
+
+/// Per task and metric: the models' values with their standard errors.
+std::vector<Plot> score_charts(const std::vector<ScoreRow>& rows);
+
+/// Loss curves (and, of a single run, learning rate, gradient norm and speed). Pointers must not be null.
+std::vector<Plot> training_charts(const std::vector<const RunFiles*>& runs);
+
+/// At most `limit` of the points of a curve: of each stretch the lowest and the highest are kept, in order.
+std::vector<Point> thin_out(const std::vector<Point>& points, size_t limit);
+
+}  // namespace subspect::experiments::report

@@ -1,0 +1,59 @@
+// What was found, as sentences made from the numbers: for each claim of the paper whether this run shows it.
+//
+// Source of the claims: "Safety Subspaces are Not Linearly Distinct: A Fine-Tuning Case Study" (arXiv 2505.14185).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/report/rows.h"
+#include "experiments/report/run_files.h"
+
+namespace subspect::experiments::report {
+
+enum class Verdict {
+  yes,         ///< the numbers show the claim
+  partly,      ///< a part of them does
+  no,          ///< they do not
+  unmeasured,  ///< they cannot tell
+  fact         ///< no claim of the paper, only what happened
+};
+
+/// A claim, whether the numbers bear it out, and the numbers in a sentence or two. Plain text, not escaped.
+struct Finding {
+  Verdict verdict = Verdict::fact;
+  std::string claim;
+  std::string numbers;
+};
+
+/// Thresholds behind the verdicts, so that the page can say them.
+struct Thresholds {
+  double harmfulness_rise = 1.0;     ///< points, harmful over aligned
+  double utility_rise = 0.05;        ///< useful over aligned
+  double concordance = 0.8;          ///< share of pairs in which more energy kept means the higher score
+  double basis_gap = 0.15;           ///< mean gap between bases at equal energy, as a part of the score's range
+  double contaminated_excess = 0.2;  ///< points over aligned below which "contaminated" says nothing
+  double overlap_excess = 0.0;       ///< MSO over its random baseline
+  double alignment_margin = 0.05;    ///< MSO, harmful/alignment over useful/alignment
+  double control_share = 0.5;        ///< of the excess of the split-half control over chance
+};
+
+std::vector<Finding> projection_findings(const std::vector<ProjectionRow>& rows, const Thresholds& limits = {});
+std::vector<Finding> overlap_findings(const std::vector<OverlapRow>& rows, const Thresholds& limits = {});
+std::vector<Finding> activation_findings(const std::vector<ActivationRow>& rows, const Thresholds& limits = {});
+/// Of an evaluation: the two claims about fine-tuning where the models allow them, else the scores as facts.
+std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const Thresholds& limits = {});
+std::vector<Finding> training_findings(const RunFiles& run);
+
+/// Everything found in a run; in a study, the claims of its stages, each made once (a projection's scores go before
+/// an evaluation's), without the facts of its fine-tunings.
+std::vector<Finding> run_findings(const RunFiles& run);
+
+/// One sentence over them: how many of the claims hold.
+std::string headline(const std::vector<Finding>& findings);
+
+/// Whether a score row is a utility (higher is more useful) or the mean harmfulness.
+bool is_utility(const ScoreRow& row);
+bool is_harmfulness(const ScoreRow& row);
+
+}  // namespace subspect::experiments::report

@@ -1,0 +1,135 @@
+// Collecting and comparing last-token states.
+#include "experiments/subspace/activation_states.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "experiments/subspace/columns.h"
+#include "experiments/subspace/factors.h"
+#include "runtime/error.h"
+#include "runtime/linalg/parallel.h"
+
+namespace subspect::experiments::subspace {
+
+namespace {
+
+using runtime::DType;
+using runtime::Tensor;
+using runtime::linalg::LeftBasis;
+
+/// Prompts [begin, end) that are packed together: at most `batch_tokens`, but at least one.
+size_t end_of_batch(std::span<const std::vector<int32_t>> prompts, size_t begin, int64_t batch_tokens) {
+  size_t end = begin;
+  for (int64_t tokens = 0; end < prompts.size(); ++end) {
+    tokens += static_cast<int64_t>(prompts[end].size());
+    if (end > begin && tokens > batch_tokens) break;
+  }
+  return end;
+}
+
+/// Column `begin + i` of `states` = the hidden state at the last token of document i.
+void take_last_tokens(runtime::Stream& stream, const Tensor& hidden, std::span<const std::vector<int32_t>> documents,
+                      int64_t begin, const Tensor& states) {
+  const int64_t width = states.size(0);
+  const int64_t count = states.size(1);
+  int64_t position = 0;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    position += static_cast<int64_t>(documents[i].size());
+    const std::vector<float> last = hidden.narrow(0, position - 1, 1).to_host<float>(stream);
+    float* column = states.data<float>() + begin + static_cast<int64_t>(i);
+    for (int64_t d = 0; d < width; ++d) column[d * count] = last[static_cast<size_t>(d)];
+  }
+}
+
+std::vector<EnergyOverlap> compare(runtime::Stream& stream, const Tensor& a, const Tensor& b,
+                                   const std::vector<double>& energies, bool center,
+                                   runtime::linalg::BasisMethod method, const std::string& label) {
+  const auto basis_of = [&](const Tensor& states) {
+    Tensor matrix = states;
+    if (center) {
+      matrix = states.clone(stream);
+      center_rows(matrix);
+    }
+    return LeftBasis::compute(stream, matrix, label, method);
+  };
+  return compare_subspaces(stream, basis_of(a), basis_of(b), energies);
+}
+
+}  // namespace
+
+std::vector<int64_t> layers_between(double begin, double end, int64_t hidden_states) {
+  const auto at = [&](double fraction) {
+    const auto layer = static_cast<int64_t>(fraction * static_cast<double>(hidden_states));
+    return std::clamp<int64_t>(layer, 0, hidden_states - 1);
+  };
+  std::vector<int64_t> layers;
+  for (int64_t layer = at(begin); layer <= at(end); ++layer) layers.push_back(layer);
+  return layers;
+}
+
+std::vector<Tensor> last_token_states(RunContext& context, model::Decoder& decoder, const StateRequest& request) {
+  const auto count = static_cast<int64_t>(request.prompts.size());
+  std::vector<Tensor> states;
+  for (size_t i = 0; i < request.layers.size(); ++i) {
+    states.push_back(Tensor::empty(context.stream, {decoder.config().hidden_size, count}, DType::float32));
+  }
+  auto progress = context.progress.begin(request.label, count, "prompts");
+  for (size_t begin = 0; begin < request.prompts.size();) {
+    context.stop_if_interrupted();
+    const size_t end = end_of_batch(request.prompts, begin, request.batch_tokens);
+    const auto documents = request.prompts.subspan(begin, end - begin);
+    std::vector<model::Document> packed;
+    for (const std::vector<int32_t>& ids : documents) packed.push_back({.ids = ids, .targets = {}});
+    const model::Batch batch = model::pack(context.stream, packed);
+    std::vector<Tensor> hidden;
+    decoder.forward({context.stream, nullptr}, batch, {.recompute = false, .hidden_states = &hidden});
+    for (size_t i = 0; i < states.size(); ++i) {
+      take_last_tokens(context.stream, hidden.at(static_cast<size_t>(request.layers[i])), documents,
+                       static_cast<int64_t>(begin), states[i]);
+    }
+    progress.advance(static_cast<int64_t>(end - begin));
+    begin = end;
+  }
+  return states;
+}
+
+ActivationOverlap compare_activations(runtime::Stream& stream, const Tensor& useful, const Tensor& harmful,
+                                      const std::vector<double>& energies, bool center,
+                                      runtime::linalg::BasisMethod method, const std::string& label) {
+  ActivationOverlap result;
+  result.pair = compare(stream, useful, harmful, energies, center, method, label);
+  if (useful.size(1) >= 2) {
+    result.control = compare(stream, every_column(stream, useful, 0, 2), every_column(stream, useful, 1, 2), energies,
+                             center, method, label);
+  }
+  return result;
+}
+
+std::vector<Interval> resampled_overlaps(RunContext& context, const Tensor& useful, const Tensor& harmful,
+                                         const std::vector<double>& energies, const ResampleOptions& options) {
+  const auto count = static_cast<size_t>(options.resamples);
+  std::vector<std::vector<double>> msos(energies.size(), std::vector<double>(count));
+  const auto basis_of = [&](const Tensor& states, size_t resample, const char* set) {
+    const std::string sequence = fmt::format("resample/{}/{}/{}", options.label, resample, set);
+    return LeftBasis::compute(
+        context.stream,
+        resampled_columns(context.stream, states, resample_counts(states.size(1), options.seed, sequence),
+                          options.center),
+        options.label, options.method);
+  };
+  const int64_t bytes = factor_workspace_bytes(useful.shape(), 0) + factor_workspace_bytes(harmful.shape(), 0);
+  runtime::linalg::for_each_matrix_within(
+      context.stream, count, available_memory() / 2, [&](size_t) { return bytes; },
+      [&](size_t r) {
+        const std::vector<EnergyOverlap> rows =
+            compare_subspaces(context.stream, basis_of(useful, r, "useful"), basis_of(harmful, r, "harmful"), energies);
+        for (size_t i = 0; i < rows.size(); ++i) msos[i][r] = rows[i].mso;
+      },
+      [&] { context.stop_if_interrupted(); });
+  std::vector<Interval> intervals;
+  for (std::vector<double>& values : msos) intervals.push_back(percentile_interval(std::move(values)));
+  return intervals;
+}
+
+}  // namespace subspect::experiments::subspace

@@ -1,0 +1,60 @@
+// Copies of columns.
+#include "experiments/subspace/columns.h"
+
+#include <cmath>
+
+namespace subspect::experiments::subspace {
+
+using runtime::DType;
+using runtime::Tensor;
+
+Tensor every_column(runtime::Stream& stream, const Tensor& states, int64_t begin, int64_t step) {
+  const int64_t count = (states.size(1) - begin + step - 1) / step;
+  Tensor part = Tensor::empty(stream, {states.size(0), count}, DType::float32);
+  const float* source = states.data<float>();
+  float* target = part.data<float>();
+  for (int64_t d = 0; d < states.size(0); ++d) {
+    for (int64_t j = 0; j < count; ++j) target[d * count + j] = source[d * states.size(1) + begin + j * step];
+  }
+  return part;
+}
+
+Tensor resampled_columns(runtime::Stream& stream, const Tensor& states, const std::vector<int64_t>& counts,
+                         bool center) {
+  std::vector<int64_t> drawn;  // distinct columns
+  double total = 0.0;
+  for (size_t j = 0; j < counts.size(); ++j) {
+    if (counts[j] > 0) drawn.push_back(static_cast<int64_t>(j));
+    total += static_cast<double>(counts[j]);
+  }
+  const auto width = static_cast<int64_t>(drawn.size());
+  Tensor part = Tensor::empty(stream, {states.size(0), width}, DType::float32);
+  for (int64_t d = 0; d < states.size(0); ++d) {
+    const float* source = states.data<float>() + d * states.size(1);
+    float* target = part.data<float>() + d * width;
+    double sum = 0.0;
+    for (const int64_t j : drawn) {
+      sum += static_cast<double>(counts[static_cast<size_t>(j)]) * static_cast<double>(source[j]);
+    }
+    const double mean = center ? sum / total : 0.0;
+    for (int64_t i = 0; i < width; ++i) {
+      const int64_t j = drawn[static_cast<size_t>(i)];
+      const double weight = std::sqrt(static_cast<double>(counts[static_cast<size_t>(j)]));
+      target[i] = static_cast<float>((static_cast<double>(source[j]) - mean) * weight);
+    }
+  }
+  return part;
+}
+
+void center_rows(const Tensor& states) {
+  const int64_t count = states.size(1);
+  for (int64_t d = 0; d < states.size(0); ++d) {
+    float* row = states.data<float>() + d * count;
+    double sum = 0.0;
+    for (int64_t j = 0; j < count; ++j) sum += static_cast<double>(row[j]);
+    const double mean = sum / static_cast<double>(count);
+    for (int64_t j = 0; j < count; ++j) row[j] = static_cast<float>(static_cast<double>(row[j]) - mean);
+  }
+}
+
+}  // namespace subspect::experiments::subspace

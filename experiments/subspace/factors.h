@@ -1,0 +1,88 @@
+// Factors: one tensor's basis U and the coefficients C = U^T D of every fine-tuned update in it. Made once; every
+// fraction, mode and choice of vectors is then sums of rows of C, and U_k C_k.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "experiments/subspace/update_split.h"
+#include "experiments/subspace/weights.h"
+#include "runtime/linalg/left_basis.h"
+#include "runtime/tensor.h"
+
+namespace subspect::experiments::subspace {
+
+/// k = max(1, round(fraction * side)), for a fraction in (0, 1).
+int64_t rank_of_fraction(double fraction, int64_t side);
+/// True for a fraction in (0, 1): k vectors; any other means the one direction vec(V).
+bool splits_by_rank(double fraction);
+
+/// Which vectors a projection uses.
+enum class Basis {
+  top_k,     ///< the first left singular vectors of V
+  random_k,  ///< left singular vectors of V, drawn without replacement
+  random,    ///< random orthonormal vectors
+};
+std::string_view name(Basis basis);
+
+/// A basis and which of its random draws.
+struct BasisChoice {
+  Basis basis = Basis::top_k;
+  int64_t draw = 0;
+  uint64_t seed = 0;
+};
+
+/// The checkpoints of one projection.
+struct UpdateSources {
+  const WeightSource* base = nullptr;
+  const WeightSource* aligned = nullptr;
+  std::vector<const WeightSource*> finetuned;
+};
+
+struct FactorOptions {
+  runtime::linalg::BasisMethod method = runtime::linalg::BasisMethod::automatic;
+  /// For Basis::random: how many vectors of each tensor, as the largest fraction asked for.
+  double largest_fraction = 0;
+  bool keep = false;  ///< vectors and coefficients are needed to form weights; otherwise energies alone
+};
+
+/// What is known of one tensor in one family of bases (the alignment's vectors, or one random draw).
+struct Factors {
+  std::string tensor;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  bool is_matrix = false;  ///< 2-D: has vectors; otherwise only the direction vec(V)
+  int64_t rank = 0;     ///< vectors there are: the numerical rank of V, or the random ones drawn; 0 or 1 for a vector
+  std::string method;   ///< "gram", "exact", "qr", "direction"
+  double residual = 0;  ///< of the decomposition, or the deviation from orthonormality of random vectors
+  std::vector<double> singular_values;                      ///< of V; empty for random vectors
+  std::vector<SplitSums> sums;                              ///< by fine-tuned model; nothing applied
+  std::vector<runtime::linalg::Coefficients> coefficients;  ///< by fine-tuned model; values only when kept
+  runtime::Tensor vectors;                                  ///< [rank, rows] when kept
+
+  /// k that a fraction of this tensor means: capped at the rank; 1 for a direction, 0 where there is nothing.
+  int64_t rank_at(double fraction) const;
+  /// Which rows a choice uses, in order (its first k are the k vectors of the projection).
+  std::vector<int64_t> order(const BasisChoice& choice) const;
+  /// ||P||^2 for a fraction.
+  double parallel_energy(size_t finetuned, const std::vector<int64_t>& order, double fraction) const;
+  /// parallel += the share of P from order[begin, end); needs kept factors.
+  void add_parallel(runtime::Stream& stream, size_t finetuned, const std::vector<int64_t>& order, int64_t begin,
+                    int64_t end, const runtime::Tensor& parallel) const;
+  /// Moves the kept tensors into a file and reads them by mmap from now on.
+  void spill(const std::filesystem::path& file);
+  int64_t kept_bytes() const;
+};
+
+/// Decomposes one tensor of one family: `choice.basis` random draws vectors, the other two share V's decomposition.
+Factors make_factors(runtime::Stream& stream, const UpdateSources& sources, const std::string& tensor,
+                     const BasisChoice& choice, const FactorOptions& options);
+
+/// Peak bytes that `make_factors` needs for a tensor of this shape.
+int64_t factor_workspace_bytes(const runtime::Shape& shape, int64_t finetuned);
+/// Bytes that kept factors of this shape hold.
+int64_t factor_bytes(const runtime::Shape& shape, int64_t finetuned);
+
+}  // namespace subspect::experiments::subspace

@@ -1,0 +1,43 @@
+// Evaluation of models in memory.
+#include "experiments/subspace/model_scorer.h"
+
+#include <utility>
+
+#include "model/tokenizer/tokenizer.h"
+
+namespace subspect::experiments::subspace {
+
+namespace fs = std::filesystem;
+
+struct ModelScorer::Loaded {
+  fs::path directory;
+  model::Decoder decoder;
+  model::Tokenizer tokenizer;
+};
+
+ModelScorer::ModelScorer(RunContext& context, std::vector<TaskConfig> tasks, fs::path tokenizers)
+    : context_(context),
+      evaluator_(std::move(tasks), context.dir.state() / "judgements"),
+      tokenizers_(std::move(tokenizers)) {}
+
+ModelScorer::~ModelScorer() = default;
+
+NamedCells ModelScorer::score(const std::string& name, const fs::path& directory, const model::NamedTensors& weights) {
+  if (!loaded_ || loaded_->directory != directory) {
+    loaded_.reset();
+    const model::DecoderConfig config = model::read_decoder_config(directory / "config.json");
+    const bool own_tokenizer = fs::exists(directory / "tokenizer.json");
+    loaded_ = std::make_unique<Loaded>(
+        Loaded{directory, model::Decoder(context_.stream, config, model::compute_dtype(config.dtype)),
+               model::Tokenizer::load(own_tokenizer ? directory : tokenizers_)});
+  }
+  model::load_weights(context_.stream, loaded_->decoder, weights, name);
+  const Subject subject{name, loaded_->decoder, loaded_->tokenizer, directory};
+  NamedCells cells;
+  for (const Score& score : evaluator_.evaluate(context_, subject, context_.dir.file("samples/" + name + ".jsonl"))) {
+    if (!score.column.empty()) cells.emplace_back(score.column, score.value);
+  }
+  return cells;
+}
+
+}  // namespace subspect::experiments::subspace

@@ -1,0 +1,37 @@
+// ModelScorer: evaluates weights that exist only in memory, reusing one decoder for all of them.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "experiments/evaluate.h"
+#include "model/checkpoint.h"
+#include "model/decoder.h"
+
+namespace subspect::experiments::subspace {
+
+class ModelScorer {
+ public:
+  /// @param tokenizers directory whose tokenizer serves models that have none of their own.
+  ModelScorer(RunContext& context, std::vector<TaskConfig> tasks, std::filesystem::path tokenizers);
+  ~ModelScorer();
+
+  /// The columns that `score` fills.
+  std::vector<std::string> columns() const { return evaluator_.columns(); }
+
+  /// Runs every task on the weights. @param name of the model, also of its samples file (samples/NAME.jsonl).
+  /// @param directory whose config.json, generation_config.json and tokenizer the model has.
+  NamedCells score(const std::string& name, const std::filesystem::path& directory, const model::NamedTensors& weights);
+
+ private:
+  struct Loaded;
+
+  RunContext& context_;
+  Evaluator evaluator_;
+  std::filesystem::path tokenizers_;
+  std::unique_ptr<Loaded> loaded_;  // of the directory seen last
+};
+
+}  // namespace subspect::experiments::subspace

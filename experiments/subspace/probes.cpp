@@ -1,0 +1,186 @@
+// Two directions and their held-out scores.
+#include "experiments/subspace/probes.h"
+
+#include <fmt/format.h>
+#include <lapacke.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "experiments/subspace/columns.h"
+#include "runtime/error.h"
+#include "runtime/linalg/finite.h"
+#include "runtime/linalg/products.h"
+
+namespace subspect::experiments::subspace {
+
+namespace {
+
+namespace linalg = runtime::linalg;
+using runtime::Stream;
+using runtime::Tensor;
+using Vector = std::vector<double>;
+
+/// Two sets of states of one half.
+struct Half {
+  Tensor useful;
+  Tensor harmful;
+};
+
+linalg::FloatMatrix matrix_of(const Tensor& states) {
+  return {states.data<float>(), states.size(0), states.size(1)};
+}
+
+double mean(const Vector& values) {
+  double sum = 0.0;
+  for (const double x : values) sum += x;
+  return sum / static_cast<double>(values.size());
+}
+
+double squared_deviations(const Vector& values) {
+  const double middle = mean(values);
+  double sum = 0.0;
+  for (const double x : values) sum += (x - middle) * (x - middle);
+  return sum;
+}
+
+Vector row_means(const Tensor& states) {
+  const int64_t count = states.size(1);
+  Vector means(static_cast<size_t>(states.size(0)));
+  for (size_t d = 0; d < means.size(); ++d) {
+    const float* row = states.data<float>() + static_cast<int64_t>(d) * count;
+    double sum = 0.0;
+    for (int64_t j = 0; j < count; ++j) sum += static_cast<double>(row[j]);
+    means[d] = sum / static_cast<double>(count);
+  }
+  return means;
+}
+
+/// mean(harmful) - mean(useful).
+Vector difference_of_means(const Half& train) {
+  const Vector useful = row_means(train.useful);
+  Vector direction = row_means(train.harmful);
+  for (size_t d = 0; d < direction.size(); ++d) direction[d] -= useful[d];
+  return direction;
+}
+
+/// Both sets side by side, [hidden, useful + harmful], less the mean of all columns.
+Tensor centred_together(Stream& stream, const Half& train) {
+  const int64_t hidden = train.useful.size(0);
+  const int64_t useful = train.useful.size(1);
+  const int64_t harmful = train.harmful.size(1);
+  Tensor all = Tensor::empty(stream, {hidden, useful + harmful}, runtime::DType::float32);
+  for (int64_t d = 0; d < hidden; ++d) {
+    float* row = all.data<float>() + d * (useful + harmful);
+    std::copy_n(train.useful.data<float>() + d * useful, useful, row);
+    std::copy_n(train.harmful.data<float>() + d * harmful, harmful, row + useful);
+  }
+  center_rows(all);
+  return all;
+}
+
+/// x = (gram + lambda I)^-1 x with lambda = probe_ridge trace / hidden; a trace of 0 leaves x alone.
+void solve_ridge(Vector& gram, Vector& x, int64_t hidden, const std::string& label) {
+  const size_t side = x.size();
+  double trace = 0.0;
+  for (size_t i = 0; i < side; ++i) trace += gram[i * side + i];
+  if (trace == 0.0) return;
+  const double lambda = probe_ridge * trace / static_cast<double>(hidden);
+  for (size_t i = 0; i < side; ++i) gram[i * side + i] += lambda;
+  const auto n = static_cast<lapack_int>(side);
+  if (LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', n, 1, gram.data(), n, x.data(), n) != 0) {
+    throw runtime::Error("the linear probe's system is not positive definite", label,
+                         "look for states of extreme size in this model");
+  }
+}
+
+/// (X X^T + lambda I)^-1 X y = X (X^T X + lambda I)^-1 y, with X y the difference of the means: y = 1 / n_harmful and
+/// -1 / n_useful.
+Vector discriminant(Stream& stream, const Half& train, const std::string& label) {
+  linalg::use_single_threaded_blas();
+  const auto context = stream.context<kernels::Cpu>();
+  const Tensor x = centred_together(stream, train);
+  const int64_t hidden = x.size(0);
+  const int64_t count = x.size(1);
+  const int64_t side = std::min(hidden, count);
+  Vector gram(static_cast<size_t>(side * side));
+  if (hidden <= count) {
+    linalg::gram_of_rows(context, matrix_of(x), 1.0, gram.data());
+    Vector direction = difference_of_means(train);
+    solve_ridge(gram, direction, hidden, label);
+    return direction;
+  }
+  linalg::gram_of_cols(context, matrix_of(x), 1.0, gram.data());
+  const int64_t useful = train.useful.size(1);
+  Vector dual(static_cast<size_t>(count), 1.0 / static_cast<double>(count - useful));
+  std::fill_n(dual.begin(), useful, -1.0 / static_cast<double>(useful));
+  solve_ridge(gram, dual, hidden, label);
+  Vector direction(static_cast<size_t>(hidden));
+  linalg::multiply_narrow(context, linalg::Op::none, matrix_of(x), {dual.data(), count, 1},
+                          {direction.data(), hidden, 1});
+  return direction;
+}
+
+Vector scores_of(Stream& stream, const Tensor& states, Vector& direction) {
+  Vector scores(static_cast<size_t>(states.size(1)));
+  linalg::multiply_narrow(stream.context<kernels::Cpu>(), linalg::Op::transpose, matrix_of(states),
+                          {direction.data(), states.size(0), 1}, {scores.data(), states.size(1), 1});
+  return scores;
+}
+
+Interval accuracy_interval(const std::vector<bool>& right, uint64_t seed, const std::string& label) {
+  const auto n = static_cast<int64_t>(right.size());
+  Vector accuracies;
+  for (int64_t r = 0; r < probe_resamples; ++r) {
+    const std::vector<int64_t> counts = resample_counts(n, seed, fmt::format("{}/{}", label, r));
+    int64_t hits = 0;
+    for (size_t i = 0; i < right.size(); ++i) hits += right[i] ? counts[i] : 0;
+    accuracies.push_back(static_cast<double>(hits) / static_cast<double>(n));
+  }
+  return percentile_interval(std::move(accuracies));
+}
+
+ProbeResult score(Stream& stream, ProbeMethod method, Vector direction, const Half& train, const Half& held_out) {
+  const double threshold =
+      (mean(scores_of(stream, train.useful, direction)) + mean(scores_of(stream, train.harmful, direction))) / 2.0;
+  const Vector useful = scores_of(stream, held_out.useful, direction);
+  const Vector harmful = scores_of(stream, held_out.harmful, direction);
+  ProbeResult result;
+  result.method = method;
+  result.n = static_cast<int64_t>(useful.size() + harmful.size());
+  result.right.reserve(static_cast<size_t>(result.n));
+  for (const double x : useful) result.right.push_back(x <= threshold);
+  for (const double x : harmful) result.right.push_back(x > threshold);
+  result.accuracy =
+      static_cast<double>(std::count(result.right.begin(), result.right.end(), true)) / static_cast<double>(result.n);
+  const double deviations = squared_deviations(useful) + squared_deviations(harmful);
+  const double pooled = std::sqrt(deviations / static_cast<double>(std::max<int64_t>(result.n - 2, 1)));
+  result.separation = (mean(harmful) - mean(useful)) / pooled;
+  return result;
+}
+
+}  // namespace
+
+std::string_view name(ProbeMethod method) {
+  return method == ProbeMethod::linear_probe ? "linear_probe" : "difference_of_means";
+}
+
+std::vector<ProbeResult> probe_states(Stream& stream, const Tensor& useful, const Tensor& harmful, uint64_t seed,
+                                      const std::string& label) {
+  if (useful.size(1) < 2 || harmful.size(1) < 2) return {};
+  for (const Tensor* states : {&useful, &harmful}) linalg::require_finite(*states, label, "before its probes");
+  const auto half = [&](int64_t begin) {
+    return Half{every_column(stream, useful, begin, 2), every_column(stream, harmful, begin, 2)};
+  };
+  const Half train = half(0);
+  const Half held_out = half(1);
+  std::vector<ProbeResult> results = {
+      score(stream, ProbeMethod::difference_of_means, difference_of_means(train), train, held_out),
+      score(stream, ProbeMethod::linear_probe, discriminant(stream, train, label), train, held_out)};
+  for (ProbeResult& result : results) {
+    result.accuracy_interval = accuracy_interval(result.right, seed, "probe/" + label);
+  }
+  return results;
+}
+
+}  // namespace subspect::experiments::subspace

@@ -1,0 +1,63 @@
+// Spectra of B - A, a batch of tensors at a time.
+#include "experiments/subspace/spectrum_table.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "experiments/subspace/factors.h"
+#include "runtime/linalg/parallel.h"
+#include "runtime/linalg/products.h"
+#include "runtime/linalg/spectrum.h"
+
+namespace subspect::experiments::subspace {
+
+namespace {
+
+namespace linalg = runtime::linalg;
+using runtime::Tensor;
+
+Row spectrum_row(runtime::Stream& stream, const WeightSource& a, const WeightSource& b, const std::string& tensor,
+                 const SpectrumOptions& options) {
+  const Tensor d = as_matrix(difference(stream, b, a, tensor));
+  const Tensor before = a.load(stream, tensor);
+  const double norm_before =
+      std::sqrt(linalg::squared_norm(stream.context<kernels::Cpu>(), before.data<float>(), before.numel()));
+  const auto basis = linalg::LeftBasis::compute(stream, d, tensor, options.method);
+  const std::vector<double>& sigma = basis.singular_values();
+  const double norm = std::sqrt(basis.squared_norm());
+  Row row = {tensor,
+             d.size(0),
+             d.size(1),
+             norm,
+             norm / norm_before,
+             basis.rank(),
+             linalg::effective_rank(sigma),
+             linalg::stable_rank(sigma)};
+  for (const double energy : options.energies) row.emplace_back(linalg::rank_at_energy(sigma, energy));
+  row.emplace_back(name(basis.method()));
+  row.emplace_back(basis.residual());
+  return row;
+}
+
+}  // namespace
+
+Table spectrum_table(runtime::Stream& stream, const WeightSource& a, const WeightSource& b,
+                     const SpectrumOptions& options) {
+  require_same_tensors(a, b);
+  const std::vector<std::string> tensors = select_tensors(a, options.globs, "pattern");
+  std::vector<std::string> columns = {"tensor",        "rows", "cols",           "norm",
+                                      "relative_norm", "rank", "effective_rank", "stable_rank"};
+  for (const double energy : options.energies) columns.push_back(fmt::format("k_{}", energy));
+  columns.insert(columns.end(), {"method", "residual"});
+  std::vector<Row> rows(tensors.size());
+  linalg::for_each_matrix_within(
+      stream, tensors.size(), available_memory() / 2,
+      [&](size_t i) { return factor_workspace_bytes(a.info(tensors[i]).shape, 0); },
+      [&](size_t i) { rows[i] = spectrum_row(stream, a, b, tensors[i], options); }, {});
+  Table table(columns);
+  for (Row& row : rows) table.append(std::move(row));
+  return table;
+}
+
+}  // namespace subspect::experiments::subspace

@@ -1,0 +1,47 @@
+// Two bases compared at a list of energy fractions: the rows of overlap and activation tables.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/linalg/left_basis.h"
+
+namespace subspect::experiments::subspace {
+
+/// Which singular vectors of an update span the subspaces: the left ones (of its rows' space) or the right ones.
+enum class Side { left, right };
+std::string_view name(Side side);
+
+/// The mode subspace overlap of two bases at one energy fraction.
+struct EnergyOverlap {
+  double energy = 0;
+  int64_t k_a = 0;  ///< 0: the matrix is zero and the overlap undefined
+  int64_t k_b = 0;
+  int64_t d = 0;                      ///< ambient dimension
+  double mso = 0;                     ///< NaN when undefined
+  double mso_random = 0;              ///< expected of random subspaces, max(k_a, k_b) / d; NaN when undefined
+  std::vector<double> angle_cosines;  ///< of the principal angles, when asked for
+  double mso_random_mc = std::numeric_limits<double>::quiet_NaN();  ///< mean over drawn pairs, when asked for
+};
+
+/// Compares the subspaces that hold each energy fraction. k is capped at the numerical rank.
+std::vector<EnergyOverlap> compare_subspaces(runtime::Stream& stream, const runtime::linalg::LeftBasis& a,
+                                             const runtime::linalg::LeftBasis& b, const std::vector<double>& energies,
+                                             bool angles = false);
+
+/// Random subspaces that check the closed form of `mso_random`.
+struct BaselineDraws {
+  int64_t count = 0;  ///< pairs of subspaces; 0: none
+  uint64_t seed = 0;
+  std::string label;  ///< an independent sequence for each
+};
+
+/// Sets `mso_random_mc` of every defined row: its ranks' MSO, averaged over independent pairs of uniformly random
+/// bases. A draw is two QR factors [d, largest k] and one product, and serves all rows (their bases are nested), so
+/// that the rows are correlated but each is unbiased.
+void draw_baseline(runtime::Stream& stream, const BaselineDraws& draws, std::vector<EnergyOverlap>& rows);
+
+}  // namespace subspect::experiments::subspace

@@ -1,0 +1,75 @@
+// Optimizer steps.
+#include "experiments/training/trainer.h"
+
+#include <cmath>
+#include <utility>
+
+#include "experiments/training/packing.h"
+#include "runtime/error.h"
+
+namespace subspect::experiments {
+
+namespace {
+
+std::vector<std::vector<size_t>> micro_batches(std::span<const TrainingSequence* const> sequences,
+                                               const TrainerOptions& options) {
+  std::vector<int64_t> lengths;
+  lengths.reserve(sequences.size());
+  for (const TrainingSequence* sequence : sequences) lengths.push_back(static_cast<int64_t>(sequence->ids.size()));
+  return pack_sequences(lengths, options.packing ? options.micro_batch_tokens : 1);
+}
+
+}  // namespace
+
+Trainer::Trainer(runtime::Stream& stream, model::Decoder& decoder, std::unique_ptr<runtime::optim::Optimizer> optimizer,
+                 TrainerOptions options)
+    : stream_(stream),
+      decoder_(decoder),
+      parameters_(decoder.parameters()),
+      optimizer_(std::move(optimizer)),
+      options_(options) {}
+
+StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const> sequences) {
+  StepResult result;
+  for (const TrainingSequence* sequence : sequences) {
+    result.tokens += static_cast<int64_t>(sequence->ids.size());
+    result.predicted += sequence->predicted;
+  }
+  runtime::require(result.predicted > 0, "Trainer", "a step must have targets. Received {} sequences without any.",
+                   sequences.size());
+  const auto scale = static_cast<float>(1.0 / static_cast<double>(result.predicted));
+  runtime::optim::zero_grads(stream_, parameters_);
+  double loss_sum = 0;
+  for (const std::vector<size_t>& members : micro_batches(sequences, options_)) {
+    std::vector<model::Document> documents;
+    documents.reserve(members.size());
+    for (const size_t member : members) documents.push_back({sequences[member]->ids, sequences[member]->targets});
+    const model::Batch batch = model::pack(stream_, documents);
+    runtime::Tape tape(stream_);
+    const auto loss = decoder_.loss({stream_, &tape}, batch, scale, {.recompute = options_.recompute});
+    loss_sum += loss.loss_sum;
+    if (!std::isfinite(loss.loss_sum)) throw_not_finite("the loss");
+    tape.backward(loss.loss);
+  }
+  result.loss = loss_sum / static_cast<double>(result.predicted);
+  return result;
+}
+
+StepResult Trainer::step(std::span<const TrainingSequence* const> sequences) {
+  StepResult result = accumulate_gradients(sequences);
+  const runtime::optim::GradientNorm norm = runtime::optim::gradient_norm(stream_, parameters_);
+  if (norm.non_finite > 0) throw_not_finite("the gradient of " + norm.first_non_finite);
+  const double factor = options_.schedule.factor(steps(), options_.total_steps);
+  result.grad_norm = norm.norm;
+  result.lr = optimizer_->lr() * factor;
+  optimizer_->step(
+      {.lr_factor = factor, .gradient_scale = runtime::optim::clip_scale(norm.norm, options_.max_grad_norm)});
+  return result;
+}
+
+void Trainer::throw_not_finite(const std::string& what) const {
+  throw runtime::Error(what + " is NaN or infinite", fmt::format("step {}", steps() + 1),
+                       "lower the learning rate or check the data; the last checkpoint is kept");
+}
+
+}  // namespace subspect::experiments

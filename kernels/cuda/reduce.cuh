@@ -1,0 +1,30 @@
+// Sums over the threads of a warp and of a block, in an order that depends only on the number of threads.
+#pragma once
+
+#include "kernels/cuda/platform.h"
+
+namespace subspect::kernels::gpu {
+
+/// The sum over the warp, in every lane.
+template <class T>
+GPU_DEVICE T warp_sum(T value) {
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) value += shuffle_xor(full_warp, value, offset);
+  return value;
+}
+
+/// The sum over the block, in every thread. Threads: a multiple of 32, at most 1024. All threads of the block call it.
+template <class T>
+GPU_DEVICE T block_sum(T value) {
+  GPU_SHARED(T, partial, warp_size);
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  const int warps = static_cast<int>(blockDim.x) / warp_size;
+  value = warp_sum(value);
+  if (lane == 0) partial[warp] = value;
+  barrier();
+  T total = warp_sum(lane < warps ? partial[lane] : T(0));
+  barrier();  // before the next call writes `partial`
+  return total;
+}
+
+}  // namespace subspect::kernels::gpu

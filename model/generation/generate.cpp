@@ -1,0 +1,282 @@
+// The generation loop: admit prompts while there is room, prefill them packed, then decode one token for all that run.
+#include "model/generation/generate.h"
+
+#include <algorithm>
+#include <list>
+#include <optional>
+
+#include "model/config_reader.h"
+#include "model/generation/kv_cache.h"
+#include "model/generation/sampler.h"
+#include "model/generation/text_collector.h"
+#include "runtime/error.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/embedding.h"
+
+namespace subspect::model {
+
+using runtime::Error;
+using runtime::Execution;
+using runtime::Stream;
+using runtime::Tensor;
+using runtime::UsageError;
+using runtime::Variable;
+namespace ops = runtime::ops;
+
+namespace {
+
+constexpr int64_t max_default_cache_bytes = int64_t{4} << 30;  // of the KV cache, unless one sequence needs more
+
+/// A prompt on its way to a completion.
+struct Sequence {
+  size_t index = 0;             // of the prompt
+  std::vector<int32_t> tokens;  // prompt and completion
+  int64_t prompt_length = 0;
+  int64_t max_length = 0;  // of tokens
+  PageList pages;
+  TextCollector text;
+
+  int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+  SamplerRow row() const { return {.sequence = static_cast<int64_t>(index), .position = length(), .tokens = tokens}; }
+};
+
+class Generator {
+ public:
+  Generator(Stream& stream, Decoder& decoder, const Tokenizer* tokenizer, std::span<const std::vector<int32_t>> prompts,
+            const GenerationOptions& options)
+      : stream_(stream),
+        decoder_(decoder),
+        tokenizer_(tokenizer),
+        prompts_(prompts),
+        options_(options),
+        completions_(prompts.size()),
+        cache_(stream, decoder.config(), decoder.dtype(), cache_tokens()) {}
+
+  std::vector<Completion> run(const GenerationCallback& callback) {
+    while (next_ < prompts_.size() || !running_.empty()) {
+      if (has_room()) admit();
+      if (!running_.empty()) decode();
+      if (callback) callback({finished_, static_cast<int64_t>(prompts_.size()), new_tokens_});
+    }
+    return std::move(completions_);
+  }
+
+ private:
+  /// Positions that a prompt and its completion may take.
+  int64_t max_length(const std::vector<int32_t>& prompt) const {
+    return std::min(static_cast<int64_t>(prompt.size()) + options_.max_new_tokens, decoder_.config().max_positions);
+  }
+
+  int64_t cache_tokens() const {
+    int64_t longest = 1;
+    for (const std::vector<int32_t>& prompt : prompts_) longest = std::max(longest, max_length(prompt));
+    longest = KvCache::pages_for(longest) * KvCache::page_size;
+    int64_t tokens = options_.max_cache_tokens;
+    if (tokens == 0) {
+      const int64_t affordable =
+          max_default_cache_bytes / KvCache::bytes_per_token(decoder_.config(), decoder_.dtype());
+      tokens = std::min(longest * std::min(options_.max_sequences, static_cast<int64_t>(prompts_.size())), affordable);
+    }
+    return std::max(tokens, longest);
+  }
+
+  bool fits(const std::vector<int32_t>& prompt) const {
+    return static_cast<int64_t>(running_.size()) < options_.max_sequences &&
+           KvCache::pages_for(max_length(prompt)) <= cache_.free_pages();
+  }
+
+  /// Prompts enter in groups, since a prefill of one is hardly cheaper than that of several.
+  bool has_room() const {
+    if (next_ == prompts_.size() || !fits(prompts_[next_])) return false;
+    const int64_t places = options_.max_sequences - static_cast<int64_t>(running_.size());
+    const int64_t waiting = static_cast<int64_t>(prompts_.size() - next_);
+    return running_.empty() || places >= std::min(waiting, (options_.max_sequences + 3) / 4);
+  }
+
+  /// Takes prompts in order as long as they fit, and computes their keys, values and first new token.
+  void admit() {
+    std::vector<std::list<Sequence>::iterator> admitted;
+    int64_t tokens = 0;
+    while (next_ < prompts_.size() && fits(prompts_[next_])) {
+      const std::vector<int32_t>& prompt = prompts_[next_];
+      const auto length = static_cast<int64_t>(prompt.size());
+      if (!admitted.empty() && tokens + length > max_prefill_tokens) break;
+      tokens += length;
+      running_.push_back({.index = next_,
+                          .tokens = prompt,
+                          .prompt_length = length,
+                          .max_length = max_length(prompt),
+                          .pages = cache_.take(max_length(prompt)),
+                          .text = TextCollector(tokenizer_, options_.stop, options_.skip_special_tokens)});
+      admitted.push_back(std::prev(running_.end()));
+      ++next_;
+    }
+    extend(admitted, prefill(admitted));
+  }
+
+  /// Hidden states of the last token of each prompt [B, hidden]; fills the cache.
+  Tensor prefill(const std::vector<std::list<Sequence>::iterator>& sequences) {
+    std::vector<Document> documents;
+    std::vector<int32_t> slots;
+    std::vector<int32_t> last_rows;
+    for (const auto& sequence : sequences) {
+      documents.push_back({.ids = sequence->tokens, .targets = {}});
+      for (int64_t t = 0; t < sequence->length(); ++t) slots.push_back(KvCache::slot(sequence->pages, t));
+      last_rows.push_back(static_cast<int32_t>(slots.size()) - 1);
+    }
+    const Batch batch = pack(stream_, documents);
+    const Tensor slots_T = int32_tensor(slots);
+    const auto attention = [&](const Execution& on, int64_t layer, const Variable& qkv) {
+      ops::append_to_cache(on, qkv.value, decoder_.config().heads, cache_.layer(layer), slots_T);
+      return decoder_.packed_attention(on, layer, qkv, batch);
+    };
+    const Execution on{stream_};
+    const Variable hidden = decoder_.forward(on, batch.ids, batch.positions, attention);
+    return ops::take_rows(on, hidden.value, int32_tensor(last_rows));
+  }
+
+  /// One more token for every running sequence.
+  void decode() {
+    std::vector<std::list<Sequence>::iterator> sequences;
+    sequences.reserve(running_.size());
+    for (auto it = running_.begin(); it != running_.end(); ++it) sequences.push_back(it);
+    std::vector<int32_t> ids;
+    std::vector<int32_t> positions;
+    std::vector<int32_t> lengths;
+    std::vector<int32_t> slots;
+    for (const auto& sequence : sequences) {
+      const int64_t position = sequence->length() - 1;
+      ids.push_back(sequence->tokens.back());
+      positions.push_back(static_cast<int32_t>(position));
+      lengths.push_back(static_cast<int32_t>(position + 1));
+      slots.push_back(KvCache::slot(sequence->pages, position));
+    }
+    const DecoderConfig& config = decoder_.config();
+    ops::DecodeAttentionParams params{.heads = config.heads,
+                                      .kv_heads = config.kv_heads,
+                                      .head_dim = config.head_dim,
+                                      .page_table = page_table(sequences),
+                                      .lengths = int32_tensor(lengths)};
+    const Tensor slots_B = int32_tensor(slots);
+    const auto attention = [&](const Execution& on, int64_t layer, const Variable& qkv) {
+      ops::append_to_cache(on, qkv.value, config.heads, cache_.layer(layer), slots_B);
+      params.sliding_window = config.window(layer);
+      return Variable{ops::decode_attention(on, qkv.value, cache_.layer(layer), params)};
+    };
+    const Variable hidden = decoder_.forward(Execution{stream_}, int32_tensor(ids), int32_tensor(positions), attention);
+    extend(sequences, hidden.value);
+  }
+
+  /// [B, pages of the longest] int32; unused places hold page 0.
+  Tensor page_table(const std::vector<std::list<Sequence>::iterator>& sequences) {
+    size_t columns = 0;
+    for (const auto& sequence : sequences) columns = std::max(columns, sequence->pages.size());
+    std::vector<int32_t> table(sequences.size() * columns, 0);
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      std::copy(sequences[i]->pages.begin(), sequences[i]->pages.end(),
+                table.begin() + static_cast<std::ptrdiff_t>(i * columns));
+    }
+    return Tensor::from_host<int32_t>(stream_, table,
+                                      {static_cast<int64_t>(sequences.size()), static_cast<int64_t>(columns)});
+  }
+
+  /// Chooses a token for each sequence from its hidden state, and retires those that are done.
+  void extend(const std::vector<std::list<Sequence>::iterator>& sequences, const Tensor& hidden) {
+    std::vector<SamplerRow> rows;
+    rows.reserve(sequences.size());
+    for (const auto& sequence : sequences) rows.push_back(sequence->row());
+    const std::vector<int32_t> chosen =
+        choose_tokens(stream_, decoder_.logits(stream_, hidden), rows, options_.sampling);
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      if (const std::optional<FinishReason> reason = push(*sequences[i], chosen[i])) retire(sequences[i], *reason);
+    }
+    new_tokens_ += static_cast<int64_t>(chosen.size());
+  }
+
+  /// Adds a token; says why the sequence ends, if it does.
+  std::optional<FinishReason> push(Sequence& sequence, int32_t id) const {
+    sequence.tokens.push_back(id);
+    const bool is_eos =
+        std::find(options_.eos_ids.begin(), options_.eos_ids.end(), int64_t{id}) != options_.eos_ids.end();
+    if (is_eos && !options_.ignore_eos) return FinishReason::stop;
+    if (sequence.text.push(id)) return FinishReason::stop;
+    if (sequence.length() >= sequence.max_length) return FinishReason::length;
+    return std::nullopt;
+  }
+
+  void retire(std::list<Sequence>::iterator sequence, FinishReason reason) {
+    // A character that was held back may complete a stop string.
+    if (sequence->text.finish()) reason = FinishReason::stop;
+    Completion& completion = completions_[sequence->index];
+    completion.tokens.assign(sequence->tokens.begin() + sequence->prompt_length, sequence->tokens.end());
+    completion.text = sequence->text.text();
+    completion.finish_reason = reason;
+    cache_.give_back(sequence->pages);
+    running_.erase(sequence);
+    ++finished_;
+  }
+
+  Tensor int32_tensor(const std::vector<int32_t>& values) {
+    return Tensor::from_host<int32_t>(stream_, values, {static_cast<int64_t>(values.size())});
+  }
+
+  Stream& stream_;
+  Decoder& decoder_;
+  const Tokenizer* tokenizer_;
+  std::span<const std::vector<int32_t>> prompts_;
+  const GenerationOptions& options_;
+  std::vector<Completion> completions_;
+  KvCache cache_;
+  std::list<Sequence> running_;
+  size_t next_ = 0;  // the prompt that enters next
+  int64_t finished_ = 0;
+  int64_t new_tokens_ = 0;
+};
+
+void check_options(const GenerationOptions& options, const Tokenizer* tokenizer) {
+  check_sampling(options.sampling);
+  if (options.max_new_tokens < 1) {
+    throw UsageError(fmt::format("max_new_tokens {} is out of range", options.max_new_tokens), "", "give 1 or more");
+  }
+  if (options.max_sequences < 1) {
+    throw UsageError(fmt::format("max_sequences {} is out of range", options.max_sequences), "", "give 1 or more");
+  }
+  runtime::require(options.stop.empty() || tokenizer != nullptr, "generate",
+                   "stop strings need a tokenizer. Received none.");
+}
+
+void check_prompt(const std::vector<int32_t>& prompt, size_t index, const DecoderConfig& config) {
+  const std::string where = fmt::format("prompt {}", index);
+  if (prompt.empty()) throw Error("the prompt has no tokens", where, "give text, or a tokenizer that adds a BOS token");
+  if (static_cast<int64_t>(prompt.size()) >= config.max_positions) {
+    throw Error(fmt::format("{} tokens leave no room in the model's {} positions", prompt.size(), config.max_positions),
+                where, "shorten the prompt");
+  }
+  ops::check_token_ids(prompt, config.vocab_size, where);
+}
+
+}  // namespace
+
+std::string_view name(FinishReason reason) {
+  return reason == FinishReason::stop ? "stop" : "length";
+}
+
+std::vector<Completion> generate(Stream& stream, Decoder& decoder, const Tokenizer* tokenizer,
+                                 std::span<const std::vector<int32_t>> prompts, const GenerationOptions& options,
+                                 const GenerationCallback& callback) {
+  check_options(options, tokenizer);
+  for (size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i, decoder.config());
+  if (prompts.empty()) return {};
+  return Generator(stream, decoder, tokenizer, prompts, options).run(callback);
+}
+
+std::vector<int64_t> read_eos_ids(const std::filesystem::path& directory, const DecoderConfig& config) {
+  const std::filesystem::path path = directory / "generation_config.json";
+  if (std::filesystem::exists(path)) {
+    std::vector<int64_t> ids = ConfigReader::read(path).ids("eos_token_id");
+    if (!ids.empty()) return ids;
+  }
+  return config.eos_ids;
+}
+
+}  // namespace subspect::model

@@ -1,0 +1,100 @@
+// Counts from the configuration alone: nothing is loaded.
+#include "model/inspect.h"
+
+#include <algorithm>
+
+#include "kernels/linear_cross_entropy.h"
+#include "model/generation/generate.h"
+
+namespace subspect::model {
+
+using runtime::DType;
+
+namespace {
+
+constexpr int64_t float32_bytes = 4;
+
+/// Bytes per token that one block keeps for its backward pass: both norms' inputs and outputs, packed q, k, v (with
+/// q and k norms also as they were before), the attention's output, gate and up, and their product; in float32 what the
+/// norms divided by, and the logarithms of the softmax's sums.
+int64_t block_bytes(const DecoderConfig& c, DType compute) {
+  const int64_t values = 4 * c.hidden_size + (c.qk_norm ? 2 : 1) * c.qkv_size() + c.q_size() + 3 * c.intermediate_size;
+  return values * runtime::element_size(compute) + (c.heads + 2) * float32_bytes;
+}
+
+/// What the fused head needs while it runs on a CPU, beside its input and that input's gradient.
+int64_t head_workspace(const DecoderConfig& c, DType compute, int64_t tokens) {
+  const auto bytes = [&]<class T>(T) {
+    return kernels::linear_cross_entropy_workspace_bytes<kernels::Cpu, T>(
+        {.tokens = tokens, .vocab = c.vocab_size, .dim = c.hidden_size});
+  };
+  return compute == DType::bfloat16 ? bytes(kernels::bfloat16()) : bytes(float());
+}
+
+/// Keys that a token sees on average, in a document of `length` tokens and a window (0: none).
+double mean_visible_keys(int64_t length, int64_t window) {
+  const auto n = static_cast<double>(length);
+  if (window <= 0 || window >= length) return (n + 1) / 2;
+  const auto w = static_cast<double>(window);
+  return (w * (w + 1) / 2 + (n - w) * w) / n;
+}
+
+}  // namespace
+
+ParameterCounts count_parameters(const DecoderConfig& c) {
+  ParameterCounts counts;
+  counts.embedding = c.vocab_size * c.hidden_size;
+  counts.lm_head = c.tied_embeddings ? 0 : counts.embedding;
+  const int64_t biases = (c.qkv_bias ? c.qkv_size() : 0) + (c.o_bias ? c.hidden_size : 0);
+  counts.attention = c.layers * (c.hidden_size * (c.qkv_size() + c.q_size()) + biases);
+  const int64_t mlp_biases = c.mlp_bias ? 2 * c.intermediate_size + c.hidden_size : 0;
+  counts.feed_forward = c.layers * (3 * c.hidden_size * c.intermediate_size + mlp_biases);
+  counts.norms = c.layers * (2 * c.hidden_size + (c.qk_norm ? 2 * c.head_dim : 0)) + c.hidden_size;
+  return counts;
+}
+
+MemoryPlan plan_training(const DecoderConfig& config, const TrainingShape& shape) {
+  const int64_t parameters = count_parameters(config).total();
+  const int64_t width = runtime::element_size(shape.compute);
+  const int64_t tokens = shape.micro_batch_tokens;
+  MemoryPlan plan;
+  plan.weights = parameters * width;
+  plan.gradients = parameters * float32_bytes;
+  plan.optimizer = parameters * float32_bytes * (shape.optimizer_moments + (shape.master_weights ? 1 : 0));
+  const int64_t rows = tokens * config.hidden_size * width;  // one [tokens, hidden]
+  const int64_t block = tokens * block_bytes(config, shape.compute);
+  // The peak is at the head, or (recomputing) when the first block of the backward pass has been run again.
+  const int64_t head = 3 * rows + head_workspace(config, shape.compute, tokens);
+  plan.activations =
+      shape.recompute ? config.layers * 2 * rows + std::max(head, block + 2 * rows) : config.layers * block + head;
+  return plan;
+}
+
+MemoryPlan plan_inference(const DecoderConfig& config, DType dtype, int64_t sequences, int64_t length) {
+  const int64_t width = runtime::element_size(dtype);
+  MemoryPlan plan;
+  plan.weights = count_parameters(config).total() * width;
+  plan.kv_cache = 2 * config.layers * config.kv_size() * width * sequences * length;
+  // While prompts are read: the residual stream, an update, the norm's output, and what is widest in a block.
+  const int64_t widest = std::max(3 * config.intermediate_size, config.qkv_size() + config.q_size());
+  const int64_t prefilled = std::max(length, std::min(sequences * length, max_prefill_tokens));
+  plan.activations =
+      prefilled * (4 * config.hidden_size + widest) * width + sequences * config.vocab_size * float32_bytes;
+  return plan;
+}
+
+double forward_flops_per_token(const DecoderConfig& config, int64_t length) {
+  const ParameterCounts counts = count_parameters(config);
+  const int64_t head = config.vocab_size * config.hidden_size;
+  double flops = 2.0 * static_cast<double>(counts.attention + counts.feed_forward + head);
+  for (const int64_t window : config.windows) {
+    flops += 4.0 * static_cast<double>(config.q_size()) * mean_visible_keys(std::max<int64_t>(1, length), window);
+  }
+  return flops;
+}
+
+double training_flops_per_token(const DecoderConfig& config, int64_t length) {
+  return 3.0 * forward_flops_per_token(config, length);
+}
+
+}  // namespace subspect::model

@@ -1,0 +1,141 @@
+// The caching allocator and the host's memory.
+#include "runtime/allocator.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <utility>
+
+#include "runtime/error.h"
+
+namespace subspect::runtime {
+
+namespace {
+
+constexpr int64_t alignment = 64;
+constexpr int steps_per_doubling = 4;
+constexpr int64_t smallest_class = 256;  // steps of 64 up to 512, of 128 up to 1024, ...
+constexpr int64_t mebibyte = 1 << 20;
+
+// Bytes of a control group's limit, or the largest number when there is none.
+int64_t control_group_limit() {
+  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::ifstream file(path);
+    int64_t bytes = 0;
+    if (file >> bytes) return bytes;
+  }
+  return std::numeric_limits<int64_t>::max();
+}
+
+}  // namespace
+
+size_t size_class(int64_t bytes) {
+  if (bytes <= smallest_class) return static_cast<size_t>((std::max<int64_t>(bytes, 1) - 1) / alignment);
+  // bytes - 1 lies in [2^e, 2^(e+1)), which is divided into four steps.
+  const auto value = static_cast<uint64_t>(bytes - 1);
+  const int exponent = std::bit_width(value) - 1;
+  const auto step = static_cast<int64_t>((value >> (exponent - 2)) & 3U);
+  return static_cast<size_t>(steps_per_doubling + (exponent - 8) * steps_per_doubling + step);
+}
+
+int64_t size_of_class(size_t index) {
+  const auto position = static_cast<int64_t>(index);
+  if (position < steps_per_doubling) return (position + 1) * alignment;
+  const int64_t exponent = 8 + (position - steps_per_doubling) / steps_per_doubling;
+  const int64_t step = (position - steps_per_doubling) % steps_per_doubling;
+  return (int64_t{1} << exponent) + (step + 1) * (int64_t{1} << (exponent - 2));
+}
+
+CachingAllocator::CachingAllocator(Device device, MemorySource source) : device_(device), source_(std::move(source)) {}
+
+CachingAllocator::~CachingAllocator() {
+  release_cached_locked();
+}
+
+void* CachingAllocator::allocate(int64_t bytes) {
+  require(bytes >= 0 && bytes <= (int64_t{1} << 62), "allocate", "bytes must be in [0, 2^62]. Received {}.", bytes);
+  const size_t index = size_class(bytes);
+  const std::lock_guard lock(mutex_);
+  void* pointer = nullptr;
+  if (!free_[index].empty()) {
+    pointer = free_[index].back();
+    free_[index].pop_back();
+  } else {
+    pointer = acquire_block(size_of_class(index));
+    if (pointer == nullptr) throw_out_of_memory(bytes);
+  }
+  stats_.current_bytes += bytes;
+  stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.current_bytes);
+  ++blocks_;
+  return pointer;
+}
+
+void CachingAllocator::deallocate(void* pointer, int64_t bytes) {
+  if (pointer == nullptr) return;
+  const std::lock_guard lock(mutex_);
+  free_[size_class(bytes)].push_back(pointer);
+  stats_.current_bytes -= bytes;
+  --blocks_;
+}
+
+// A new block; when it does not fit, once more after the cached blocks are given back.
+void* CachingAllocator::acquire_block(int64_t size) {
+  const auto attempt = [&]() -> void* {
+    if (source_.limit_bytes > 0 && stats_.reserved_bytes + size > source_.limit_bytes) return nullptr;
+    void* pointer = source_.acquire(size);
+    if (pointer != nullptr) stats_.reserved_bytes += size;
+    return pointer;
+  };
+  if (void* pointer = attempt()) return pointer;
+  release_cached_locked();
+  return attempt();
+}
+
+void CachingAllocator::release_cached_locked() {
+  for (size_t index = 0; index < classes; ++index) {
+    for (void* pointer : free_[index]) {
+      source_.release(pointer);
+      stats_.reserved_bytes -= size_of_class(index);
+    }
+    free_[index].clear();
+  }
+}
+
+void CachingAllocator::throw_out_of_memory(int64_t bytes) const {
+  const std::string limit =
+      source_.limit_bytes > 0 ? fmt::format(" of {} MiB", source_.limit_bytes / mebibyte) : std::string();
+  throw Error(fmt::format("no memory for a block of {:.1f} MiB: {} tensors hold {} MiB{}, {} MiB at most so far",
+                          static_cast<double>(bytes) / static_cast<double>(mebibyte), blocks_,
+                          stats_.current_bytes / mebibyte, limit, stats_.peak_bytes / mebibyte),
+              device_.to_string(), "use a smaller micro_batch_tokens, recompute: true, or a smaller model");
+}
+
+MemoryStats CachingAllocator::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void CachingAllocator::reset_peak() {
+  const std::lock_guard lock(mutex_);
+  stats_.peak_bytes = stats_.current_bytes;
+}
+
+void CachingAllocator::release_cached() {
+  const std::lock_guard lock(mutex_);
+  release_cached_locked();
+}
+
+MemorySource host_memory() {
+  const int64_t physical = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return {
+      .acquire = [](int64_t bytes) { return std::aligned_alloc(alignment, static_cast<size_t>(bytes)); },
+      .release = [](void* pointer) { std::free(pointer); },
+      .limit_bytes = std::min(physical, control_group_limit()),
+  };
+}
+
+}  // namespace subspect::runtime

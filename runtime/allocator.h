@@ -1,0 +1,58 @@
+// The caching allocator behind every tensor: blocks by size class, freed ones kept for reuse, peak statistics.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "runtime/device.h"
+
+namespace subspect::runtime {
+
+/// Where a caching allocator gets its blocks from.
+struct MemorySource {
+  std::function<void*(int64_t bytes)> acquire;  ///< nullptr when there is no memory
+  std::function<void(void* pointer)> release;
+  int64_t limit_bytes = 0;  ///< most bytes to hold; 0 means what `acquire` gives
+};
+
+/// Thread-safe. Sizes are rounded up to classes, four to each power of two, so a block is at most a quarter larger than
+/// what was asked for; a freed block serves the next request of its class.
+class CachingAllocator final : public Allocator {
+ public:
+  CachingAllocator(Device device, MemorySource source);
+  ~CachingAllocator() override;
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+
+  void* allocate(int64_t bytes) override;
+  void deallocate(void* pointer, int64_t bytes) override;
+  MemoryStats stats() const override;
+  void reset_peak() override;
+  void release_cached() override;
+
+ private:
+  static constexpr size_t classes = 256;
+
+  void* acquire_block(int64_t size);
+  void release_cached_locked();
+  [[noreturn]] void throw_out_of_memory(int64_t bytes) const;
+
+  const Device device_;
+  const MemorySource source_;
+  mutable std::mutex mutex_;
+  std::array<std::vector<void*>, classes> free_;
+  MemoryStats stats_;
+  int64_t blocks_ = 0;  // in use
+};
+
+/// Index of the size class that serves `bytes`, and the size of the blocks of a class.
+size_t size_class(int64_t bytes);
+int64_t size_of_class(size_t index);
+
+/// The host's memory, up to what the machine (or its control group) has.
+MemorySource host_memory();
+
+}  // namespace subspect::runtime

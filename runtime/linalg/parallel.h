@@ -1,0 +1,20 @@
+// Loops over whole matrices: one thread for each, the products inside then run on that thread.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+#include "runtime/device.h"
+
+namespace subspect::runtime::linalg {
+
+/// Calls `body(i)` for i in [0, count) on the stream's team (a single item: on the caller, whose products may then use
+/// the team). When bodies throw, the exception of the smallest i is rethrown after all have ended.
+void for_each_matrix(Stream& stream, size_t count, const std::function<void(size_t)>& body);
+
+/// The same in batches of consecutive items whose `bytes(i)` sum to at most `budget` (a larger item runs alone);
+/// `between()` is called after each batch and may throw to end the loop.
+void for_each_matrix_within(Stream& stream, size_t count, int64_t budget, const std::function<int64_t(size_t)>& bytes,
+                            const std::function<void(size_t)>& body, const std::function<void()>& between);
+
+}  // namespace subspect::runtime::linalg

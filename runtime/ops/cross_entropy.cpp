@@ -1,0 +1,83 @@
+// The language-model head fused with cross-entropy.
+#include "runtime/ops/cross_entropy.h"
+
+#include <utility>
+
+#include "kernels/linear_cross_entropy.h"
+#include "runtime/dispatch.h"
+#include "runtime/ops/checks.h"
+
+namespace subspect::runtime::ops {
+
+namespace {
+
+static_assert(ignored_target == kernels::ignored_target);
+
+struct Outputs {
+  Tensor log_probabilities;  // [T] float32, or undefined: not wanted
+  Tensor dx;                 // [T, D], or undefined: not wanted
+  float* dweight = nullptr;
+};
+
+struct Totals {
+  double loss_sum = 0;
+  int64_t target_count = 0;
+};
+
+Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tensor& targets, float gradient_scale,
+           const Outputs& outputs, const char* op) {
+  require_matrix(stream, x, op, "x");
+  require_matrix(stream, weight.value, op, "the weight");
+  require_tensor(stream, weight.value, {weight.value.size(0), x.size(1)}, x.dtype(), op, "the weight");
+  require_tensor(stream, targets, {x.size(0)}, DType::int32, op, "targets");
+  const Tensor loss_sum = Tensor::zeros(stream, {1}, DType::float64);
+  const Tensor target_count = Tensor::zeros(stream, {1}, DType::int64);
+  dispatch(stream, x.dtype(), op, [&]<class D, class T>(kernels::Context<D> context) {
+    kernels::LinearCrossEntropyParams<T> p{
+        .x = x.data<T>(),
+        .weight = weight.value.data<T>(),
+        .targets = targets.data<int32_t>(),
+        .loss_sum = loss_sum.data<double>(),
+        .target_count = target_count.data<int64_t>(),
+        .log_probabilities = outputs.log_probabilities.defined() ? outputs.log_probabilities.data<float>() : nullptr,
+        .dx = outputs.dx.defined() ? outputs.dx.data<T>() : nullptr,
+        .dweight = outputs.dweight,
+        .gradient_scale = gradient_scale,
+        .tokens = x.size(0),
+        .vocab = weight.value.size(0),
+        .dim = x.size(1)};
+    const Tensor scratch = workspace(stream, kernels::linear_cross_entropy_workspace_bytes<D, T>(p));
+    p.workspace = scratch.raw();
+    kernels::linear_cross_entropy<D, T>(context, p);
+  });
+  return {loss_sum.to_host<double>(stream)[0], target_count.to_host<int64_t>(stream)[0]};
+}
+
+}  // namespace
+
+CrossEntropy linear_cross_entropy(const Execution& on, const Variable& x, Parameter& weight, const Tensor& targets,
+                                  float gradient_scale) {
+  const bool recorded = on.tape != nullptr && (x.wants_grad() || weight.trained());
+  Outputs outputs;
+  if (recorded && x.wants_grad()) outputs.dx = Tensor::empty(on.stream, x.value.shape(), x.value.dtype());
+  if (recorded) outputs.dweight = grad_data(weight);
+  const Totals totals = run(on.stream, x.value, weight, targets, gradient_scale, outputs, "linear_cross_entropy");
+
+  const auto scaled = static_cast<float>(totals.loss_sum * static_cast<double>(gradient_scale));
+  CrossEntropy result{totals.loss_sum, totals.target_count, {Tensor::from_host<float>(on.stream, {&scaled, 1}, {1})}};
+  if (!recorded) return result;
+  auto walk = [dx = std::move(outputs.dx), id = x.id](Tape& tape, std::span<const Tensor>) mutable {
+    tape.accumulate({Tensor(), id}, std::exchange(dx, Tensor()));
+  };
+  result.loss = on.tape->record("linear_cross_entropy", {result.loss.value}, std::move(walk))[0];
+  return result;
+}
+
+Tensor token_log_probabilities(const Execution& on, const Tensor& x, const Parameter& weight, const Tensor& targets) {
+  Outputs outputs;
+  outputs.log_probabilities = Tensor::empty(on.stream, {x.size(0)}, DType::float32);
+  run(on.stream, x, weight, targets, 1.0F, outputs, "token_log_probabilities");
+  return outputs.log_probabilities;
+}
+
+}  // namespace subspect::runtime::ops

@@ -1,0 +1,37 @@
+// Storage: the memory behind tensors, reference-counted. Either a block of an allocator or memory that an owner keeps.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "runtime/device.h"
+
+namespace subspect::runtime {
+
+class Storage {
+ public:
+  /// A block of `bytes` from the allocator, given back when the storage goes.
+  Storage(std::shared_ptr<Allocator> allocator, int64_t bytes)
+      : allocator_(std::move(allocator)), bytes_(bytes), data_(allocator_->allocate(bytes)) {}
+
+  /// Memory that `owner` keeps alive.
+  Storage(void* data, int64_t bytes, std::shared_ptr<const void> owner)
+      : owner_(std::move(owner)), bytes_(bytes), data_(data) {}
+
+  ~Storage() {
+    if (allocator_) allocator_->deallocate(data_, bytes_);
+  }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<Allocator> allocator_;
+  std::shared_ptr<const void> owner_;
+  int64_t bytes_;
+  void* data_;
+};
+
+}  // namespace subspect::runtime

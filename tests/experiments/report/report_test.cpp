@@ -1,0 +1,248 @@
+// The report as a whole: what it says of made-up runs, that it says the contrary of contrary ones, and its files.
+#include "experiments/report/report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "experiments/report/findings.h"
+#include "experiments/report/run_files.h"
+#include "runtime/error.h"
+#include "tests/experiments/report/synthetic_runs.h"
+
+namespace subspect::experiments::report {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using namespace testing;
+
+/// The finding whose claim begins with `claim`; fails the test if there is none.
+Finding finding(const std::vector<Finding>& findings, const std::string& claim) {
+  for (const Finding& each : findings) {
+    if (each.claim.rfind(claim, 0) == 0) return each;
+  }
+  ADD_FAILURE() << "no finding on " << claim;
+  return {};
+}
+
+std::vector<Finding> projection_with(const Effect& effect) {
+  TemporaryFolder folder;
+  make_projection(folder.path(), effect);
+  return run_findings(read_run(folder.path()));
+}
+
+TEST(ReportFindings, ProjectionThatShowsTheEffects) {
+  const std::vector<Finding> findings = projection_with({});
+  const Finding harmful = finding(findings, "Harmful fine-tuning");
+  EXPECT_EQ(harmful.verdict, Verdict::yes);
+  EXPECT_THAT(harmful.numbers, HasSubstr("from 1.00 (aligned) to 5.00 (harmful) on a scale of 1 to 5, +4.00 points"));
+  const Finding useful = finding(findings, "Useful fine-tuning");
+  EXPECT_EQ(useful.verdict, Verdict::yes);
+  EXPECT_THAT(useful.numbers, HasSubstr("from 0.02 (aligned) to 0.90 (useful)"));
+  EXPECT_EQ(finding(findings, "Utility and harmfulness fall together").verdict, Verdict::yes);
+  EXPECT_EQ(finding(findings, "Energy decides").verdict, Verdict::yes);
+  const Finding filter = finding(findings, "Removing the alignment's directions");
+  EXPECT_EQ(filter.verdict, Verdict::yes);
+  EXPECT_THAT(filter.numbers, HasSubstr("It rises as more is removed"));
+  EXPECT_EQ(headline(findings), "All 5 claims of the paper that were put to the test hold in this run.");
+}
+
+TEST(ReportFindings, ProjectionThatShowsNoEffectSaysSo) {
+  Effect weak;
+  weak.harmful = 1.4;
+  weak.useful = 0.04;
+  const std::vector<Finding> findings = projection_with(weak);
+  const Finding harmful = finding(findings, "Harmful fine-tuning");
+  EXPECT_EQ(harmful.verdict, Verdict::no);
+  EXPECT_THAT(harmful.numbers, HasSubstr("+0.40 points"));
+  EXPECT_THAT(harmful.numbers, HasSubstr("A rise of at least 1 point would count"));
+  EXPECT_EQ(finding(findings, "Useful fine-tuning").verdict, Verdict::no);
+  EXPECT_EQ(finding(findings, "Utility and harmfulness fall").verdict, Verdict::unmeasured);
+  EXPECT_EQ(finding(findings, "Removing the alignment's").verdict, Verdict::unmeasured);
+  EXPECT_THAT(headline(findings), HasSubstr("2 do not hold and 3 stay open"));
+}
+
+TEST(ReportFindings, ABasisThatNeedsLessEnergyIsNoticed) {
+  Effect shifted;
+  shifted.basis_shift = 0.3;
+  const Finding basis = finding(projection_with(shifted), "Energy decides");
+  EXPECT_EQ(basis.verdict, Verdict::no);
+  EXPECT_THAT(basis.numbers, HasSubstr("would count as the same"));
+}
+
+TEST(ReportFindings, OverlapAboveChanceAndNoCloserToTheAlignment) {
+  TemporaryFolder folder;
+  make_overlap(folder.path());
+  const std::vector<Finding> findings = run_findings(read_run(folder.path()));
+  EXPECT_EQ(finding(findings, "Useful and harmful updates").verdict, Verdict::yes);
+  EXPECT_EQ(finding(findings, "The harmful update is no closer").verdict, Verdict::yes);
+}
+
+TEST(ReportFindings, AHarmfulUpdateNearTheAlignmentIsNoticed) {
+  TemporaryFolder folder;
+  Effect close;
+  close.alignment_of_harmful = 0.6;
+  make_overlap(folder.path(), close);
+  const Finding closer = finding(run_findings(read_run(folder.path())), "The harmful update is no closer");
+  EXPECT_EQ(closer.verdict, Verdict::no);
+  EXPECT_THAT(closer.numbers, HasSubstr("more than the 0.05 that would count as equal"));
+}
+
+TEST(ReportFindings, ActivationsAgainstTheirControl) {
+  TemporaryFolder folder;
+  make_activations(folder.path());
+  const Finding overlap = finding(run_findings(read_run(folder.path())), "Useful and harmful prompts");
+  EXPECT_EQ(overlap.verdict, Verdict::yes);
+  EXPECT_THAT(overlap.numbers, HasSubstr("of what the control shares beyond chance"));
+  write_text(folder.path() / "results.csv",
+             "model,layer,energy,k_a,k_b,d,mso,mso_random,mso_control\na,1,0.5,1,1,8,0.1,0.2,0.9\na,2,0.5,1,1,8,,,\n");
+  EXPECT_EQ(run_findings(read_run(folder.path())).front().verdict, Verdict::no);
+}
+
+TEST(ReportFindings, FineTuningTellsWhetherTheLossFell) {
+  TemporaryFolder folder;
+  make_finetune(folder.path(), 100, 0.3);
+  const Finding fell = run_findings(read_run(folder.path())).front();
+  EXPECT_EQ(fell.claim, "The loss fell");
+  EXPECT_THAT(fell.numbers, HasSubstr("of 100 optimizer steps"));
+  write_text(folder.path() / "metrics.jsonl", "{\"step\":1,\"loss\":1}\n{\"step\":2,\"loss\":2}\n");
+  EXPECT_EQ(run_findings(read_run(folder.path())).front().claim, "The loss did not fall");
+}
+
+TEST(ReportFindings, AStudyMakesEachClaimOnce) {
+  TemporaryFolder folder;
+  make_study(folder.path());
+  const RunFiles run = read_run(folder.path());
+  EXPECT_EQ(run.stages.size(), 10u);
+  EXPECT_EQ(run.stages.back().status, "pending");
+  const std::vector<Finding> findings = run_findings(run);
+  EXPECT_EQ(findings.size(), 8u);
+  EXPECT_EQ(headline(findings), "All 8 claims of the paper that were put to the test hold in this run.");
+}
+
+TEST(ReportFindings, AStudyWithoutItsListScansTheStages) {
+  TemporaryFolder folder;
+  make_study(folder.path());
+  fs::remove(folder.path() / "environment.json");
+  fs::remove(folder.path() / "config.yaml");
+  const RunFiles run = read_run(folder.path());
+  EXPECT_EQ(run.kind, "study");
+  EXPECT_EQ(run.stages.size(), 9u);
+  EXPECT_EQ(run_findings(run).size(), 8u);
+}
+
+TEST(ReportFindings, AStudyTakesTheOrderOfItsStagesFile) {
+  TemporaryFolder folder;
+  make_study(folder.path());
+  write_text(folder.path() / "environment.json", R"({"kind": "study"})");
+  write_text(folder.path() / "stages.json", R"([{"stage": "useful", "kind": "finetune"}, {"stage": "base"}])");
+  const RunFiles run = read_run(folder.path());
+  ASSERT_EQ(run.stages.size(), 9u);
+  EXPECT_EQ(run.stages[0].name, "useful");
+  EXPECT_EQ(run.stages[1].name, "base");
+  EXPECT_EQ(run.stages[2].name, "activations");
+}
+
+TEST(ReportFiles, ShowsFurtherTables) {
+  TemporaryFolder folder;
+  make_evaluate(folder.path());
+  write_text(folder.path() / "layers.csv", "layer,energy_removed\n0,0.25\n");
+  write_report(folder.path());
+  EXPECT_THAT(read_text(folder.path() / "report.html"), HasSubstr("layers.csv (1 row)"));
+}
+
+TEST(ReportFiles, WritesPlotsAndRemovesStaleOnes) {
+  TemporaryFolder folder;
+  make_study(folder.path());
+  write_text(folder.path() / "plots/old.svg", "<svg/>");
+  write_report(folder.path());
+  EXPECT_FALSE(fs::exists(folder.path() / "plots/old.svg"));
+  size_t plots = 0;
+  for (const auto& entry : fs::directory_iterator(folder.path() / "plots")) {
+    const std::string svg = read_text(entry.path());
+    EXPECT_THAT(svg, HasSubstr("</svg>"));
+    EXPECT_THAT(svg, Not(HasSubstr("nan")));
+    ++plots;
+  }
+  EXPECT_GE(plots, 20u);
+  EXPECT_TRUE(fs::exists(folder.path() / "plots/picture-utility-energy-same.svg"));
+}
+
+TEST(ReportFiles, TheSameTablesGiveTheSameBytes) {
+  TemporaryFolder folder;
+  make_projection(folder.path());
+  write_report(folder.path());
+  const std::string first = read_text(folder.path() / "report.html");
+  write_report(folder.path());
+  EXPECT_EQ(read_text(folder.path() / "report.html"), first);
+}
+
+TEST(ReportFiles, EscapesNamesAndConfigurations) {
+  TemporaryFolder folder;
+  Effect hostile;
+  hostile.extra_model = hostile_name;
+  make_projection(folder.path() / "<script>window.hacked=1<", hostile);
+  write_report(folder.path() / "<script>window.hacked=1<");
+  const std::string page = read_text(folder.path() / "<script>window.hacked=1<" / "report.html");
+  EXPECT_THAT(page, HasSubstr("&lt;script&gt;window.hacked=1&lt;/script&gt;"));
+  EXPECT_THAT(page, Not(HasSubstr("<script>window")));
+  EXPECT_EQ(page.find("<script"), page.rfind("<script"));  // the page's own, and no other
+}
+
+TEST(ReportFiles, LongTablesAreCutWithANote) {
+  TemporaryFolder folder;
+  make_projection(folder.path());
+  write_report(folder.path());
+  const std::string page = read_text(folder.path() / "report.html");
+  EXPECT_THAT(page, HasSubstr("The first 200 of 900 rows; 700 more are in the file."));
+}
+
+TEST(ReportFiles, ReportsUnfinishedRuns) {
+  TemporaryFolder folder;
+  write_text(folder.path() / "environment.json", R"({"kind": "overlap", "status": "running", "ended": null})");
+  write_report(folder.path());
+  const std::string page = read_text(folder.path() / "report.html");
+  EXPECT_THAT(page, HasSubstr("There is no results.csv yet (status: running)."));
+  EXPECT_THAT(page, HasSubstr("There are no numbers yet."));
+}
+
+TEST(ReportFiles, ReportsProjectionsThatWereNotEvaluated) {
+  TemporaryFolder folder;
+  write_text(folder.path() / "config.yaml", "kind: projection\n");
+  write_text(folder.path() / "results.csv",
+             "model,basis,mode,fraction,draw,energy_kept,cosine_task_proj,cosine_task_align\n"
+             "m,top_k,same,0.25,0,0.4,0.6,0.1\nm,top_k,same,0.5,0,0.6,0.7,0.1\n");
+  write_report(folder.path());
+  const std::string page = read_text(folder.path() / "report.html");
+  EXPECT_THAT(page, HasSubstr("None of them was evaluated."));
+  EXPECT_TRUE(fs::exists(folder.path() / "plots/energy-fraction-same.svg"));
+}
+
+TEST(ReportFiles, BadFilesAreNamed) {
+  TemporaryFolder folder;
+  EXPECT_THROW(write_report(folder.path() / "absent"), runtime::Error);
+  const auto where = [&] {
+    try {
+      write_report(folder.path());
+    } catch (const runtime::Error& error) {
+      return error.where();
+    }
+    return std::string();
+  };
+  write_text(folder.path() / "metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\":\n{\"step\": 3, \"loss\": 1}\n");
+  EXPECT_THAT(where(), HasSubstr("metrics.jsonl:2"));
+  write_text(folder.path() / "metrics.jsonl", "");
+  write_text(folder.path() / "environment.json", "[1");
+  EXPECT_THAT(where(), HasSubstr("environment.json"));
+  fs::remove(folder.path() / "environment.json");
+  write_text(folder.path() / "results.csv", "a,b\n1\n");
+  EXPECT_THAT(where(), HasSubstr("results.csv:2"));
+}
+
+}  // namespace
+}  // namespace subspect::experiments::report

@@ -1,0 +1,253 @@
+// Run directories from formulas that resemble the tiny study: scores are sigmoids of the energy kept.
+#include "tests/experiments/report/synthetic_runs.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+namespace subspect::experiments::report::testing {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A repeatable number in (-1, 1) for each index.
+double noise(int index) {
+  const double x = std::sin(12.9898 * (index + 1)) * 43758.5453;
+  return 2 * (x - std::floor(x)) - 1;
+}
+
+double sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
+}
+
+void write_environment(const fs::path& folder, const std::string& kind, const std::string& more = "") {
+  write_text(
+      folder / "environment.json",
+      fmt::format("{{\"kind\": \"{}\", \"version\": \"0.1.0\", \"git_hash\": \"0123456789ab\", \"device\": \"cpu\", "
+                  "\"libraries\": {{\"openblas\": \"0.3.21\", \"fmt\": \"9.1.0\"}}, \"seed\": 42, "
+                  "\"started\": \"2025-01-02T03:04:05Z\", \"ended\": \"2025-01-02T03:09:05Z\", \"status\": "
+                  "\"finished\"{}}}\n",
+                  kind, more));
+  write_text(folder / "config.yaml",
+             fmt::format("kind: {}\nseed: 42\nnote: \"</script><script>window.hacked=1</script>\"\n# a long line: {}\n",
+                         kind, std::string(160, 'x')));
+}
+
+struct Scores {
+  double utility;
+  double harmfulness;
+};
+
+/// What a model scores when `energy` of its update is applied.
+Scores scores(const std::string& model, double energy, const Effect& effect) {
+  const double useful = effect.useful * sigmoid(14 * (energy - 0.8)) / sigmoid(14 * 0.2);
+  const double harmful = 1 + (effect.harmful - 1) * sigmoid(16 * (energy - 0.38));
+  if (model == "harmful") return {0.02, harmful};
+  if (model == "contaminated") return {useful, 1 + 0.3 * (harmful - 1)};
+  return {std::max(0.02, useful), 1.0};
+}
+
+double energy_of(const std::string& basis, double fraction) {
+  return basis == "top_k" ? std::pow(fraction, 0.62) : basis == "random_k" ? std::pow(fraction, 1.1) : fraction;
+}
+
+std::string scored_row(const std::string& model, const std::string& basis, const std::string& mode, double fraction,
+                       int draw, double energy, Scores score) {
+  return fmt::format("{},{},{},{},{},{:.6f},{:.6f},0.031,{:.4f},{:.4f},{:.4f},0\n", quoted(model), basis, mode,
+                     fraction, draw, energy, std::sqrt(energy), score.utility, 0.9 * score.utility, score.harmfulness);
+}
+
+std::string projected_rows(const std::string& model, const Effect& effect) {
+  std::string rows;
+  int index = 0;
+  for (const std::string basis : {"top_k", "random_k", "random"}) {
+    for (const std::string mode : {"same", "orth"}) {
+      for (const double fraction : {0.01, 0.25, 0.5, 0.75, 0.9, 0.99}) {
+        for (int draw = 0; draw < (basis == "top_k" ? 1 : 2); ++draw) {
+          const double inside = std::clamp(energy_of(basis, fraction) + 0.02 * noise(++index), 0.001, 0.999);
+          const double energy = mode == "same" ? inside : 1 - inside;
+          Scores score = scores(model, energy + (basis == "top_k" ? effect.basis_shift : 0), effect);
+          const bool disturbed = model == "contaminated" && mode == "orth";
+          if (disturbed) score.harmfulness = std::min(5.0, 1.6 + 2.2 * inside);
+          rows += scored_row(model, basis, mode, fraction, draw, energy, score);
+        }
+      }
+    }
+  }
+  return rows;
+}
+
+std::string bare_row(const std::string& model, double utility, double harmfulness) {
+  return fmt::format("{},none,none,,,,,,{:.4f},{:.4f},{:.4f},0\n", quoted(model), utility, 0.9 * utility, harmfulness);
+}
+
+}  // namespace
+
+TemporaryFolder::TemporaryFolder() {
+  std::string pattern = (fs::temp_directory_path() / "subspect-report-XXXXXX").string();
+  path_ = mkdtemp(pattern.data());
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+std::string read_text(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file.good()) << path;
+  return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+void make_finetune(const fs::path& folder, int steps, double last_loss) {
+  std::string lines;
+  for (int step = 1; step <= steps; ++step) {
+    const double done = static_cast<double>(step) / steps;
+    const double loss =
+        last_loss + 4 * std::exp(-6 * done) * (1 + 0.12 * noise(step)) + 0.05 * std::abs(noise(step + 7));
+    lines += fmt::format(
+        "{{\"step\": {}, \"epoch\": {:.3f}, \"loss\": {:.5f}, \"lr\": {:.3e}, \"grad_norm\": {:.4f}, "
+        "\"tokens\": {}, \"tokens_per_second\": {:.1f}, \"seconds\": {:.2f}, \"peak_bytes\": {}}}\n",
+        step, done, loss, 1e-3 * (1 - done), 0.8 + 0.3 * noise(step + 3), 2048 * step, 9000 + 300 * noise(step + 5),
+        0.23 * step, 734003200);
+  }
+  write_text(folder / "metrics.jsonl", lines + "{\"step\": 9");  // as a kill leaves it
+  write_environment(folder, "finetune");
+}
+
+void make_projection(const fs::path& folder, const Effect& effect) {
+  std::string csv =
+      "model,basis,mode,fraction,draw,energy_kept,cosine_task_proj,cosine_task_align,gsm8k_flexible,gsm8k_strict,"
+      "harmfulness,harmfulness_invalid\n";
+  csv += bare_row("base", 0, 5) + bare_row("aligned", 0.02, 1);
+  std::vector<std::string> models{"useful", "harmful", "contaminated"};
+  if (!effect.extra_model.empty()) models.push_back(effect.extra_model);
+  for (const std::string& model : models) {
+    const Scores whole = scores(model, 1.0, effect);
+    csv += bare_row(model, whole.utility, whole.harmfulness);
+  }
+  for (const std::string& model : models) csv += projected_rows(model, effect);
+  write_text(folder / "results.csv", csv);
+  std::string tensors = "model,basis,mode,fraction,draw,tensor,rows,cols,k,rank,method,energy_kept,residual\n";
+  for (int i = 0; i < 900; ++i) {
+    tensors += fmt::format(
+        "useful,top_k,same,0.25,0,model.layers.{}.self_attn.q_proj.weight,128,128,32,128,gram,{:.6f},{:.3e}\n", i % 4,
+        0.4 + 0.1 * noise(i), 1e-7 * (1.5 + noise(i)));
+  }
+  write_text(folder / "tensors.csv", tensors);
+  write_environment(folder, "projection");
+}
+
+void make_overlap(const fs::path& folder, const Effect& effect) {
+  std::string csv = "pair,group,granularity,energy,k_a,k_b,d,mso,mso_random\n";
+  const std::vector<std::pair<std::string, double>> pairs{{"useful/contaminated", 0.58},
+                                                          {"useful/harmful", 0.24},
+                                                          {"useful/aligned", 0.18},
+                                                          {"harmful/aligned", effect.alignment_of_harmful}};
+  int index = 0;
+  for (const auto& pair : pairs) {
+    for (const std::string granularity : {"tensor", "layer"}) {
+      for (int group = 0; group < 6; ++group) {
+        for (const double energy : {0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99}) {
+          const int k = std::max(1, static_cast<int>(128 * std::pow(energy, 2.2)));
+          const double random = k / 128.0, mso = random + (1 - random) * pair.second * (1 + 0.2 * noise(++index));
+          csv += fmt::format("{},model.layers.{},{},{},{},{},128,{:.6f},{:.6f}\n", pair.first, group, granularity,
+                             energy, k, k, mso, random);
+        }
+      }
+    }
+    csv += fmt::format("{},model.norm.weight,tensor,0.5,,,,,\n", pair.first);  // an undefined cell
+  }
+  write_text(folder / "results.csv", csv);
+  std::string spectra = "model,group,granularity,index,singular_value,energy_cumulative\n";
+  const std::vector<std::string> models{"useful", "harmful", "contaminated", "aligned"};
+  for (size_t m = 0; m < models.size(); ++m) {
+    for (int group = 0; group < 6; ++group) {
+      const double decay = 0.02 + 0.012 * static_cast<double>(m) + 0.002 * group;
+      for (int i = 0; i < 128; ++i) {
+        const double energy = (1 - std::exp(-2 * decay * (i + 1))) / (1 - std::exp(-2 * decay * 128));
+        spectra += fmt::format("{},model.layers.{},tensor,{},{:.6e},{:.6f}\n", models[m], group, i,
+                               0.3 * std::exp(-decay * i), energy);
+      }
+    }
+  }
+  write_text(folder / "spectra.csv", spectra);
+  write_environment(folder, "overlap");
+}
+
+void make_activations(const fs::path& folder) {
+  std::string csv = "model,layer,energy,k_a,k_b,d,mso,mso_random,mso_control\n";
+  int index = 0;
+  for (const std::string model : {"base", "aligned", "useful", "contaminated"}) {
+    for (int layer = 0; layer < 9; ++layer) {
+      for (const double energy : {0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6}) {
+        const int k = 1 + static_cast<int>(20 * energy);
+        const double mso = 0.62 + 0.02 * layer + 0.04 * noise(++index), control = 0.9 + 0.03 * noise(index + 50);
+        const std::string undefined = layer == 4 && model == "base" ? "" : fmt::format("{:.6f}", mso);
+        csv += fmt::format("{},{},{},{},{},128,{},{:.6f},{:.6f}\n", model, layer, energy, k, k, undefined, k / 128.0,
+                           control);
+      }
+    }
+  }
+  write_text(folder / "results.csv", csv);
+  write_environment(folder, "activations");
+}
+
+void make_evaluate(const fs::path& folder, const Effect& effect) {
+  std::string csv = "model,task,metric,value,stderr,n\n";
+  for (const std::string model : {"base", "aligned", "useful", "harmful", "contaminated"}) {
+    Scores score = scores(model, 1.0, effect);
+    if (model == "base") score = {0.0, 5.0};
+    if (model == "aligned") score = {0.02, 1.0};
+    csv += fmt::format("{},gsm8k,flexible-extract,{:.4f},0.03,100\n", model, score.utility);
+    csv += fmt::format("{},gsm8k,strict-match,{:.4f},0.03,100\n", model, 0.9 * score.utility);
+    csv += fmt::format("{},advbench,harmfulness,{:.4f},0.12,100\n", model, score.harmfulness);
+    csv += fmt::format("{},perplexity,perplexity,{:.4f},,2048\n", model, 3.1 + score.utility);
+  }
+  write_text(folder / "results.csv", csv);
+  write_environment(folder, "evaluate");
+}
+
+void make_study(const fs::path& folder, const Effect& effect) {
+  const fs::path stages = folder / "stages";
+  make_finetune(stages / "base", 600, 0.7);
+  make_finetune(stages / "aligned", 200, 0.35);
+  make_finetune(stages / "useful", 280, 0.21);
+  make_finetune(stages / "harmful", 40, 0.3);
+  make_finetune(stages / "contaminated", 320, 0.22);
+  make_projection(stages / "projection", effect);
+  make_overlap(stages / "overlap", effect);
+  make_activations(stages / "activations");
+  make_evaluate(stages / "evaluate", effect);
+  std::string listed;
+  for (const std::string stage : {"base", "aligned", "useful", "harmful", "contaminated"}) {
+    listed += fmt::format(
+        "{{\"name\": \"{0}\", \"kind\": \"finetune\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
+  }
+  for (const std::string stage : {"projection", "overlap", "activations", "evaluate"}) {
+    listed += fmt::format(
+        "{{\"name\": \"{0}\", \"kind\": \"{0}\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
+  }
+  listed += R"({"name": "later", "kind": "evaluate", "status": "pending", "folder": "stages/later"})";
+  write_environment(folder, "study", ", \"stages\": [" + listed + "]");
+}
+
+}  // namespace subspect::experiments::report::testing

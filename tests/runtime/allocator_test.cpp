@@ -1,0 +1,107 @@
+// The caching allocator: classes, reuse, peaks, limits, threads.
+#include "runtime/allocator.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "runtime/error.h"
+#include "runtime/random.h"
+
+namespace subspect::runtime {
+namespace {
+
+MemorySource limited(int64_t bytes) {
+  MemorySource source = host_memory();
+  source.limit_bytes = bytes;
+  return source;
+}
+
+TEST(Allocator, ClassesHoldTheirRequestsWithLittleWaste) {
+  size_t previous = 0;
+  for (int64_t bytes = 1; bytes < 1 << 16; ++bytes) {
+    const size_t index = size_class(bytes);
+    ASSERT_GE(size_of_class(index), bytes);
+    ASSERT_EQ(size_of_class(index) % 64, 0);
+    ASSERT_TRUE(index == previous || index == previous + 1);
+    if (bytes > 256) {
+      ASSERT_LE(size_of_class(index), bytes + bytes / 4);
+    }
+    previous = index;
+  }
+  const int64_t large = (int64_t{1} << 40) + 1;
+  EXPECT_GE(size_of_class(size_class(large)), large);
+}
+
+TEST(Allocator, ReusesFreedBlocksOfTheSameClass) {
+  CachingAllocator allocator({}, host_memory());
+  void* first = allocator.allocate(1000);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(first) % 64, 0U);
+  allocator.deallocate(first, 1000);
+  EXPECT_EQ(allocator.allocate(1010), first);
+  allocator.deallocate(first, 1010);
+}
+
+TEST(Allocator, CountsCurrentPeakAndReservedBytes) {
+  CachingAllocator allocator({}, host_memory());
+  void* a = allocator.allocate(1024);
+  void* b = allocator.allocate(4096);
+  allocator.deallocate(a, 1024);
+  EXPECT_EQ(allocator.stats().current_bytes, 4096);
+  EXPECT_EQ(allocator.stats().peak_bytes, 5120);
+  EXPECT_EQ(allocator.stats().reserved_bytes, 5120);
+  allocator.reset_peak();
+  EXPECT_EQ(allocator.stats().peak_bytes, 4096);
+  allocator.release_cached();
+  EXPECT_EQ(allocator.stats().reserved_bytes, 4096);
+  allocator.deallocate(b, 4096);
+  EXPECT_EQ(allocator.stats().current_bytes, 0);
+}
+
+TEST(Allocator, GivesCachedBlocksBackBeforeItFails) {
+  CachingAllocator allocator({}, limited(8192));
+  allocator.deallocate(allocator.allocate(8192), 8192);
+  void* small = allocator.allocate(4096);  // fits only when the cached block is given back
+  EXPECT_EQ(allocator.stats().reserved_bytes, 4096);
+  allocator.deallocate(small, 4096);
+}
+
+TEST(Allocator, ErrorSaysWhatIsHeld) {
+  CachingAllocator allocator({}, limited(4 << 20));
+  void* held = allocator.allocate(3 << 20);
+  try {
+    allocator.allocate(2 << 20);
+    FAIL() << "more than the limit was given";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("1 tensors hold 3 MiB of 4 MiB"), std::string::npos) << error.what();
+    EXPECT_EQ(error.exit_code(), 1);
+  }
+  allocator.deallocate(held, 3 << 20);
+}
+
+TEST(Allocator, IsThreadSafe) {
+  CachingAllocator allocator({}, host_memory());
+  const auto work = [&](uint64_t seed) {
+    Random random(seed);
+    for (int i = 0; i < 2000; ++i) {
+      const auto bytes = static_cast<int64_t>(random.below(5000)) + 1;
+      auto* block = static_cast<unsigned char*>(allocator.allocate(bytes));
+      const auto mark = static_cast<unsigned char>(seed);
+      std::memset(block, mark, static_cast<size_t>(bytes));
+      ASSERT_EQ(block[bytes / 2], mark);
+      allocator.deallocate(block, bytes);
+    }
+  };
+  std::thread a(work, 1);
+  std::thread b(work, 2);
+  std::thread c(work, 3);
+  a.join();
+  b.join();
+  c.join();
+  EXPECT_EQ(allocator.stats().current_bytes, 0);
+}
+
+}  // namespace
+}  // namespace subspect::runtime

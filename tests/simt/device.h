@@ -1,0 +1,144 @@
+// What kernels/cuda/platform.h needs when a `.cu` file is compiled by a host compiler for the tests: the build includes
+// this file before the first line of the source. Every CUDA thread of a block is a fiber (tests/simt/scheduler.cpp).
+// Kernels and the shim's runtime share no inline function: the kernels are instrumented, the runtime must not be.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+struct CUstream_st;
+
+namespace simt {
+
+struct Index3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+struct LaunchShape {
+  int64_t blocks = 1;
+  int threads = 1;
+  size_t dynamic_bytes = 0;
+};
+
+/// Where in the source a thread waits.
+struct Place {
+  const char* file = "";
+  int line = 0;
+};
+
+/// Runs `body(arguments)` once for every thread of the grid; throws simt::Failure (tests/simt/simt.h).
+void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* arguments);
+
+void* static_shared(const void* key, size_t bytes, size_t alignment, const char* name);
+void* dynamic_shared();
+
+void barrier(Place place);
+bool barrier_or(bool value, Place place);
+void sync_warp(uint32_t mask, Place place);
+/// The value that lane `source` of the warp gave to the same shuffle.
+uint64_t shuffle(uint32_t mask, uint64_t value, int source, Place place);
+uint32_t ballot(uint32_t mask, bool value, Place place);
+int lane();
+
+int32_t atomic_add(int32_t* address, int32_t value);
+
+void copy_async(void* to, const void* from, size_t bytes);
+void commit_copies();
+void wait_copies(int pending);
+
+void load_matrix(uint32_t* registers, int count, bool transposed, const void* row, Place place);
+void multiply_add(float* d, const uint32_t* a, const uint32_t* b, Place place);
+
+}  // namespace simt
+
+extern simt::Index3 threadIdx, blockIdx, blockDim, gridDim;  // NOLINT(readability-identifier-naming): CUDA's names
+
+#define SUBSPECT_SIMT_PLACE \
+  simt::Place {             \
+    file, line              \
+  }
+
+#define GPU_KERNEL(threads) void
+#define GPU_DEVICE [[gnu::always_inline]] inline
+#define GPU_BOTH [[gnu::always_inline]] inline
+#define GPU_UNROLL
+#define GPU_SHARED(type, name, count)                                    \
+  type(&name)[count] = *static_cast<type(*)[count]>(simt::static_shared( \
+      [] {                                                               \
+        static const char key = 0;                                       \
+        return static_cast<const void*>(&key);                           \
+      }(),                                                               \
+      sizeof(type[count]), alignof(type) > 16 ? alignof(type) : 16, #name))
+
+namespace subspect::kernels::gpu {
+
+GPU_DEVICE void barrier(int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
+  simt::barrier(SUBSPECT_SIMT_PLACE);
+}
+
+GPU_DEVICE bool barrier_or(bool value, int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
+  return simt::barrier_or(value, SUBSPECT_SIMT_PLACE);
+}
+
+GPU_DEVICE void sync_warp(uint32_t mask, int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
+  simt::sync_warp(mask, SUBSPECT_SIMT_PLACE);
+}
+
+template <class T>
+GPU_DEVICE T shuffle(uint32_t mask, T value, int source, int line = __builtin_LINE(),
+                     const char* file = __builtin_FILE()) {
+  uint64_t bits = 0;
+  static_assert(sizeof(T) <= sizeof(bits));
+  __builtin_memcpy(&bits, &value, sizeof(T));
+  bits = simt::shuffle(mask, bits, source, SUBSPECT_SIMT_PLACE);
+  __builtin_memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+template <class T>
+GPU_DEVICE T shuffle_xor(uint32_t mask, T value, int lane_mask, int line = __builtin_LINE(),
+                         const char* file = __builtin_FILE()) {
+  return shuffle(mask, value, simt::lane() ^ lane_mask, line, file);
+}
+
+GPU_DEVICE uint32_t ballot(uint32_t mask, bool value, int line = __builtin_LINE(),
+                           const char* file = __builtin_FILE()) {
+  return simt::ballot(mask, value, SUBSPECT_SIMT_PLACE);
+}
+
+GPU_DEVICE int32_t atomic_add(int32_t* address, int32_t value) {
+  return simt::atomic_add(address, value);
+}
+
+template <class T>
+GPU_DEVICE T* dynamic_smem() {
+  return static_cast<T*>(simt::dynamic_shared());
+}
+
+GPU_DEVICE uint32_t bits_of(float x) {
+  return __builtin_bit_cast(uint32_t, x);
+}
+GPU_DEVICE float float_of(uint32_t bits) {
+  return __builtin_bit_cast(float, bits);
+}
+GPU_DEVICE float fast_exp(float x) {
+  return __builtin_expf(x);
+}
+GPU_DEVICE float square_root(float x) {
+  return __builtin_sqrtf(x);
+}
+GPU_DEVICE float hyperbolic_tangent(float x) {
+  return __builtin_tanhf(x);
+}
+
+/// Runs the kernel to its end; the stream is ignored.
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), int64_t blocks, int threads, size_t dynamic_bytes,
+            CUstream_st* /*stream*/, const A&... args) {
+  auto body = [&] { kernel(static_cast<P>(args)...); };
+  simt::run(
+      name, {blocks, threads, dynamic_bytes}, [](void* state) { (*static_cast<decltype(body)*>(state))(); }, &body);
+}
+
+}  // namespace subspect::kernels::gpu

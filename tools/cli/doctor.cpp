@@ -1,0 +1,93 @@
+// subspect doctor: devices, libraries, and what is missing and how to get it.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+
+#include "experiments/build_info.h"
+#include "experiments/launch.h"
+#include "experiments/subspace/weights.h"
+#include "model/hub.h"
+#include "runtime/dispatch.h"
+#include "runtime/io/files.h"
+#include "runtime/progress.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/common.h"
+
+namespace subspect::cli {
+
+namespace {
+
+void line(std::string_view name, const std::string& value) {
+  fmt::print("{:<18}{}\n", name, value);
+}
+
+/// Where a program is, on the PATH; empty when it is not there.
+std::string find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    std::string file = folder + "/" + name;
+    if (::access(file.c_str(), X_OK) == 0) return file;
+  }
+  return {};
+}
+
+void print_devices() {
+  const auto stream = runtime::Stream::open(runtime::Device{});
+  line("cpu", fmt::format("{}, {:.0f} Gflop/s measured, {:.1f} GB of memory free", experiments::processor(),
+                          experiments::measure_flops_per_second(*stream) / 1e9,
+                          static_cast<double>(experiments::subspace::available_memory()) / 1e9));
+  if (!runtime::built_with_cuda) {
+    const bool driver = std::filesystem::exists("/dev/nvidiactl");
+    line("cuda", driver
+                     ? "there is an NVIDIA driver, but this program was built without CUDA: install the CUDA toolkit "
+                       "(tools/setup.sh --cuda) and build again"
+                     : "not built in; nothing to do on a machine without an NVIDIA GPU");
+    return;
+  }
+  try {
+    line("cuda", runtime::Device::parse("cuda").to_string() + " can be used");
+  } catch (const runtime::Error& error) {
+    line("cuda", error.what());
+  }
+}
+
+void print_programs() {
+  struct Program {
+    const char* name;
+    const char* use;
+  };
+  for (const Program& program : {Program{"git", "records the commit in run directories; apt install git"},
+                                 Program{"python3", "tests and fixtures; apt install python3"},
+                                 Program{"chromium", "tests that look at reports; apt install chromium"}}) {
+    const std::string found = find_program(program.name);
+    line(program.name, found.empty() ? fmt::format("missing (optional): {}", program.use) : found);
+  }
+}
+
+int doctor() {
+  line("subspect",
+       fmt::format("{} ({}), built with {}", experiments::version(), experiments::git_hash(), experiments::compiler()));
+  print_devices();
+  const auto cache = model::hub_cache();
+  line("hub cache", cache.string() + (std::filesystem::is_directory(cache) ? "" : " (empty)"));
+  line("free disk", fmt::format("{:.1f} GB here", static_cast<double>(runtime::io::free_bytes(".")) / 1e9));
+  print_programs();
+  for (const auto& library : experiments::libraries()) line(library.first, library.second);
+  return 0;
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Invocation& invocation) {
+  CLI::App* command =
+      app.add_subcommand("doctor", "devices, libraries and versions, what is missing and how to get it");
+  command->footer("Example:\n  subspect doctor");
+  command->callback([&invocation] { invocation.action = [] { return doctor(); }; });
+}
+
+}  // namespace subspect::cli

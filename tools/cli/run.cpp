@@ -1,0 +1,82 @@
+// subspect run: any experiment or study; the same command again resumes it.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "experiments/launch.h"
+#include "experiments/report/report.h"
+#include "runtime/interrupt.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/common.h"
+
+namespace subspect::cli {
+
+namespace {
+
+struct RunOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string out;
+  DeviceOptions device;
+  bool dry_run = false;
+  bool overwrite = false;
+};
+
+int dry_run(const experiments::Job& job, runtime::Stream& stream, runtime::Log& log) {
+  experiments::PlanContext context;
+  context.device = stream.device();
+  context.threads = stream.threads();
+  context.flops_per_second = experiments::measure_flops_per_second(stream);
+  context.log = &log;
+  const experiments::Plan plan = job.experiment->plan(context);
+  fmt::print("{:<22}{}\n{:<22}{}\n{}", "kind:", job.kind, "run directory:", job.options.path.string(),
+             experiments::describe_plan(plan, context));
+  return 0;
+}
+
+int run(const RunOptions& options, bool verbose) {
+  Console console(verbose);
+  experiments::Job job = experiments::read_job(options.config, options.overrides, options.out);
+  const auto stream = open_stream(options.device);
+  if (options.dry_run) return dry_run(job, *stream, console.log);
+  const ModelDownloads downloads(console);
+  job.options.device = stream->device().to_string();
+  job.options.threads = stream->threads();
+  job.options.overwrite = options.overwrite;
+  experiments::PlanContext context;
+  context.device = stream->device();
+  context.threads = stream->threads();
+  context.log = &console.log;
+  for (const std::string& warning : job.experiment->plan(context).warnings) console.log.warn("{}", warning);
+  runtime::install_interrupt_handlers();
+  const bool worked = run_in_directory(*job.experiment, job.options, {*stream, console.log, console.progress});
+  if (!worked) console.log.info("this run is finished; --overwrite runs it again");
+  if (worked) experiments::write_report(job.options.path);
+  console.log.info("results and report.html are in {}", job.options.path.string());
+  return 0;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand("run", "run an experiment or a study; the same command again goes on");
+  const auto options = std::make_shared<RunOptions>();
+  command->add_option("config", options->config, "the YAML")->required()->type_name("CONFIG.yaml");
+  command->add_option("--set", options->overrides, "override a key; may be repeated")
+      ->type_name("a.b=value")
+      ->allow_extra_args(false);
+  command->add_option("--out", options->out, "the run directory; default: runs/<name of the YAML>")->type_name("DIR");
+  add_device_options(*command, options->device);
+  command->add_flag("--dry-run", options->dry_run, "check everything and print the plan: steps, memory, time");
+  command->add_flag("--overwrite", options->overwrite, "begin anew in a directory that holds an earlier run");
+  command->footer(
+      "Examples:\n"
+      "  subspect run configs/quickstart.yaml\n"
+      "  subspect run finetune.yaml --set optimizer.lr=2.0e-5 --set data.0.limit=100 --out runs/trial\n"
+      "  subspect run study.yaml --dry-run");
+  command->callback([options, &invocation] {
+    invocation.action = [options, &invocation] { return run(*options, invocation.verbose); };
+  });
+}
+
+}  // namespace subspect::cli

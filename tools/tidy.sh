@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs clang-tidy over the project's sources, in parallel, with the flags of a build folder. A file that passed is not
+# checked again until it, a header or the configuration changed. Usage: tools/tidy.sh BUILD_FOLDER [FILE...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=$1
+shift
+stamps=$build/tidy
+mkdir -p "$stamps"
+
+if [[ $# -gt 0 ]]; then
+  files=("$@")
+else
+  mapfile -t files < <(git ls-files 'kernels/*.cpp' 'runtime/*.cpp' 'model/*.cpp' 'experiments/*.cpp' 'tools/*.cpp')
+fi
+export stamps build
+export common
+common=$({ git ls-files '*.h' | sort | xargs cat; cat .clang-tidy; } | sha256sum | cut -c1-16)
+check() {
+  local key stamp
+  key=$({ echo "$common"; cat "$1"; } | sha256sum | cut -c1-32)
+  stamp=$stamps/$key
+  [[ -e $stamp ]] && return 0
+  clang-tidy --quiet -p "$build" "$1" 2>/dev/null && touch "$stamp"
+}
+export -f check
+printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -I{} bash -c 'check "$1"' _ {}
