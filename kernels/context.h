@@ -11,6 +11,10 @@ namespace subspect::kernels {
 
 class ThreadTeam;
 
+namespace gpu {
+struct Libraries;  // kernels/cuda/libraries.h
+}
+
 struct Cpu {};
 struct Cuda {};
 
@@ -26,10 +30,12 @@ struct Context<Cpu> {
   ThreadTeam* team = nullptr;  ///< never null when a kernel is called
 };
 
-/// A GPU's context: the stream on which kernels are queued. Kernels return before their work is done.
+/// A GPU's context: the stream on which kernels are queued, and the handles of the libraries that matrix products use.
+/// Kernels return before their work is done.
 template <>
 struct Context<Cuda> {
-  CUstream_st* stream = nullptr;  ///< nullptr for the default stream of the current device
+  CUstream_st* stream = nullptr;        ///< nullptr for the default stream of the current device
+  gpu::Libraries* libraries = nullptr;  ///< read by the kernels that kernels/cuda/libraries.h names
 };
 
 }  // namespace subspect::kernels

@@ -15,9 +15,9 @@ struct ModelScorer::Loaded {
   model::Tokenizer tokenizer;
 };
 
-ModelScorer::ModelScorer(RunContext& context, std::vector<TaskConfig> tasks, fs::path tokenizers)
+ModelScorer::ModelScorer(RunContext& context, const std::vector<TaskConfig>& tasks, fs::path tokenizers)
     : context_(context),
-      evaluator_(std::move(tasks), context.dir.state() / "judgements"),
+      evaluator_(tasks, context.dir.state() / "judgements"),
       tokenizers_(std::move(tokenizers)) {}
 
 ModelScorer::~ModelScorer() = default;

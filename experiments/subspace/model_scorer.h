@@ -15,7 +15,7 @@ namespace subspect::experiments::subspace {
 class ModelScorer {
  public:
   /// @param tokenizers directory whose tokenizer serves models that have none of their own.
-  ModelScorer(RunContext& context, std::vector<TaskConfig> tasks, std::filesystem::path tokenizers);
+  ModelScorer(RunContext& context, const std::vector<TaskConfig>& tasks, std::filesystem::path tokenizers);
   ~ModelScorer();
 
   /// The columns that `score` fills.

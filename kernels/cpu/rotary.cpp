@@ -132,7 +132,7 @@ void norm_backward(const T* x, const T* weight, const float* dnormed, const Rota
   });
 }
 
-/// One row; `dweights` receives the norms' gradients, [2 * head_dim]: queries', keys'.
+/// One row; `dweights` receives the norms' gradients, [2 * head_dim]: queries', keys'. nullptr without norms.
 template <class T>
 void backward_row(const RotaryBackwardParams<T>& p, int64_t t, const Angles& angles, float* dnormed, float* dweights) {
   const RotaryShape& shape = p.shape;
@@ -141,10 +141,10 @@ void backward_row(const RotaryBackwardParams<T>& p, int64_t t, const Angles& ang
   for (int64_t head = 0; head < rotated; ++head) {
     const int64_t at = t * width + head * shape.head_dim;
     const bool query = head < shape.heads;
-    const T* weight = query ? p.q_norm : p.k_norm;
-    if (weight == nullptr) {
+    if (dweights == nullptr) {
       rotate<true>(p.dout + at, p.dqkv + at, angles, shape);
     } else {
+      const T* weight = query ? p.q_norm : p.k_norm;
       rotate<true>(p.dout + at, dnormed, angles, shape);
       norm_backward(p.qkv + at, weight, dnormed, shape, p.dqkv + at, dweights + (query ? 0 : shape.head_dim));
     }
@@ -166,8 +166,11 @@ void backward(ThreadTeam& team, const RotaryBackwardParams<T>& p) {
     float* cosine = scratch.allocate<float>(shape.rotary_dim / 2);
     float* sine = scratch.allocate<float>(shape.rotary_dim / 2);
     float* dnormed = scratch.allocate<float>(shape.head_dim);
-    float* dweights = norms ? partials + begin / block * 2 * shape.head_dim : nullptr;
-    if (norms) std::memset(dweights, 0, static_cast<size_t>(2 * shape.head_dim) * sizeof(float));
+    float* dweights = nullptr;
+    if (norms) {
+      dweights = partials + begin / block * 2 * shape.head_dim;
+      std::memset(dweights, 0, static_cast<size_t>(2 * shape.head_dim) * sizeof(float));
+    }
     for (int64_t t = begin; t < end; ++t) {
       cosines_and_sines(static_cast<float>(shape.positions[t]), shape.inv_freq, shape.attention_factor,
                         shape.rotary_dim / 2, cosine, sine);

@@ -48,7 +48,7 @@ void expect_near(const DeviceBuffer<T>& actual, const std::vector<T>& expected, 
   expect_close(actual.values(), widen(expected), growth);
 }
 
-constexpr Context<Cuda> gpu{nullptr};
+constexpr Context<Cuda> gpu{};
 
 #define SIMT_SUITE(name)           \
   template <class T>               \
