@@ -7,12 +7,11 @@ endif()
 
 add_library(subspect_options INTERFACE)
 target_compile_features(subspect_options INTERFACE cxx_std_20)
-target_compile_options(subspect_options INTERFACE
-  $<BUILD_INTERFACE:-Wall> $<BUILD_INTERFACE:-Wextra> $<BUILD_INTERFACE:-Wpedantic> $<BUILD_INTERFACE:-Wshadow>
-  $<BUILD_INTERFACE:-Wnon-virtual-dtor> $<BUILD_INTERFACE:-Woverloaded-virtual>)
+set(subspect_warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
 if(SUBSPECT_WERROR)
-  target_compile_options(subspect_options INTERFACE $<BUILD_INTERFACE:-Werror>)
+  list(APPEND subspect_warnings -Werror)
 endif()
+target_compile_options(subspect_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${subspect_warnings}>")
 if(SUBSPECT_SANITIZE)
   target_compile_options(subspect_options INTERFACE
     -fsanitize=${SUBSPECT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -31,7 +31,50 @@ int64_t control_group_limit() {
   return std::numeric_limits<int64_t>::max();
 }
 
+std::string holders(const MemoryStats& stats) {
+  std::string text;
+  for (size_t tag = 0; tag < memory_tags; ++tag) {
+    const int64_t bytes = stats.tagged_bytes[tag];
+    if (bytes == 0) continue;
+    text += fmt::format("{}{} {} MiB", text.empty() ? "" : ", ", name(static_cast<MemoryTag>(tag)), bytes / mebibyte);
+  }
+  return text.empty() ? "nothing is held" : text;
+}
+
+// Of what holds the most memory or wants more, that which a setting changes.
+MemoryTag largest_adjustable(const MemoryStats& stats, MemoryTag wanted) {
+  const auto held = [&](MemoryTag tag) { return stats.tagged_bytes[static_cast<size_t>(tag)]; };
+  MemoryTag largest = wanted;
+  for (size_t tag = 0; tag < memory_tags; ++tag) {
+    if (held(static_cast<MemoryTag>(tag)) > held(largest)) largest = static_cast<MemoryTag>(tag);
+  }
+  return largest;
+}
+
+std::string_view advice(MemoryTag tag) {
+  switch (tag) {
+    case MemoryTag::weights:
+      return "use a smaller model, or precision: {compute: bfloat16}; when training, a smaller micro_batch_tokens";
+    case MemoryTag::gradients:
+    case MemoryTag::optimizer:
+      return "use precision: {master: bfloat16}, optimizer: {name: sgd, momentum: 0}, or a smaller model";
+    case MemoryTag::cache:
+      return "use a smaller batch of prompts, or a smaller max_new_tokens";
+    case MemoryTag::activations:
+    case MemoryTag::workspace:
+    case MemoryTag::other:
+      break;
+  }
+  return "use a smaller micro_batch_tokens, recompute: true, or a smaller model";
+}
+
 }  // namespace
+
+std::string_view name(MemoryTag tag) {
+  static constexpr std::array<std::string_view, memory_tags> names = {
+      "other", "weights", "gradients", "optimizer", "activations", "cache", "workspace"};
+  return names[static_cast<size_t>(tag)];
+}
 
 size_t size_class(int64_t bytes) {
   if (bytes <= smallest_class) return static_cast<size_t>((std::max<int64_t>(bytes, 1) - 1) / alignment);
@@ -56,7 +99,7 @@ CachingAllocator::~CachingAllocator() {
   release_cached_locked();
 }
 
-void* CachingAllocator::allocate(int64_t bytes) {
+void* CachingAllocator::allocate(int64_t bytes, MemoryTag tag) {
   require(bytes >= 0 && bytes <= (int64_t{1} << 62), "allocate", "bytes must be in [0, 2^62]. Received {}.", bytes);
   const size_t index = size_class(bytes);
   const std::lock_guard lock(mutex_);
@@ -64,21 +107,26 @@ void* CachingAllocator::allocate(int64_t bytes) {
   if (!free_[index].empty()) {
     pointer = free_[index].back();
     free_[index].pop_back();
+    stats_.cached_bytes -= size_of_class(index);
   } else {
     pointer = acquire_block(size_of_class(index));
-    if (pointer == nullptr) throw_out_of_memory(bytes);
+    if (pointer == nullptr) throw_out_of_memory(bytes, tag);
   }
   stats_.current_bytes += bytes;
+  stats_.tagged_bytes[static_cast<size_t>(tag)] += bytes;
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.current_bytes);
   ++blocks_;
   return pointer;
 }
 
-void CachingAllocator::deallocate(void* pointer, int64_t bytes) {
+void CachingAllocator::deallocate(void* pointer, int64_t bytes, MemoryTag tag) {
   if (pointer == nullptr) return;
+  const size_t index = size_class(bytes);
   const std::lock_guard lock(mutex_);
-  free_[size_class(bytes)].push_back(pointer);
+  free_[index].push_back(pointer);
+  stats_.cached_bytes += size_of_class(index);
   stats_.current_bytes -= bytes;
+  stats_.tagged_bytes[static_cast<size_t>(tag)] -= bytes;
   --blocks_;
 }
 
@@ -96,22 +144,26 @@ void* CachingAllocator::acquire_block(int64_t size) {
 }
 
 void CachingAllocator::release_cached_locked() {
+  if (stats_.cached_bytes > 0 && source_.quiesce) source_.quiesce();
   for (size_t index = 0; index < classes; ++index) {
     for (void* pointer : free_[index]) {
       source_.release(pointer);
       stats_.reserved_bytes -= size_of_class(index);
+      stats_.cached_bytes -= size_of_class(index);
     }
     free_[index].clear();
   }
 }
 
-void CachingAllocator::throw_out_of_memory(int64_t bytes) const {
-  const std::string limit =
-      source_.limit_bytes > 0 ? fmt::format(" of {} MiB", source_.limit_bytes / mebibyte) : std::string();
-  throw Error(fmt::format("no memory for a block of {:.1f} MiB: {} tensors hold {} MiB{}, {} MiB at most so far",
-                          static_cast<double>(bytes) / static_cast<double>(mebibyte), blocks_,
-                          stats_.current_bytes / mebibyte, limit, stats_.peak_bytes / mebibyte),
-              device_.to_string(), "use a smaller micro_batch_tokens, recompute: true, or a smaller model");
+void CachingAllocator::throw_out_of_memory(int64_t bytes, MemoryTag tag) const {
+  std::string limit;
+  if (source_.limit_bytes > 0) limit = fmt::format(" of {} MiB", source_.limit_bytes / mebibyte);
+  if (source_.describe) limit += fmt::format(" ({})", source_.describe());
+  throw Error(
+      fmt::format("no memory for a block of {:.1f} MiB ({}): {} tensors hold {} MiB{}, {} MiB at most so far; {}",
+                  static_cast<double>(bytes) / static_cast<double>(mebibyte), name(tag), blocks_,
+                  stats_.current_bytes / mebibyte, limit, stats_.peak_bytes / mebibyte, holders(stats_)),
+      device_.to_string(), std::string(advice(largest_adjustable(stats_, tag))));
 }
 
 MemoryStats CachingAllocator::stats() const {

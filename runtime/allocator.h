@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "runtime/device.h"
@@ -14,8 +15,10 @@ namespace subspect::runtime {
 /// Where a caching allocator gets its blocks from.
 struct MemorySource {
   std::function<void*(int64_t bytes)> acquire;  ///< nullptr when there is no memory
-  std::function<void(void* pointer)> release;
-  int64_t limit_bytes = 0;  ///< most bytes to hold; 0 means what `acquire` gives
+  std::function<void(void* pointer)> release;   ///< does not throw
+  int64_t limit_bytes = 0;                      ///< most bytes to hold; 0 means what `acquire` gives
+  std::function<void()> quiesce = {};           ///< called before blocks are released: waits for work that uses them
+  std::function<std::string()> describe = {};   ///< what the device itself says of its memory, for errors
 };
 
 /// Thread-safe. Sizes are rounded up to classes, four to each power of two, so a block is at most a quarter larger than
@@ -27,8 +30,8 @@ class CachingAllocator final : public Allocator {
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  void* allocate(int64_t bytes) override;
-  void deallocate(void* pointer, int64_t bytes) override;
+  void* allocate(int64_t bytes, MemoryTag tag) override;
+  void deallocate(void* pointer, int64_t bytes, MemoryTag tag) override;
   MemoryStats stats() const override;
   void reset_peak() override;
   void release_cached() override;
@@ -38,7 +41,7 @@ class CachingAllocator final : public Allocator {
 
   void* acquire_block(int64_t size);
   void release_cached_locked();
-  [[noreturn]] void throw_out_of_memory(int64_t bytes) const;
+  [[noreturn]] void throw_out_of_memory(int64_t bytes, MemoryTag tag) const;
 
   const Device device_;
   const MemorySource source_;

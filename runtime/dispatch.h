@@ -21,6 +21,7 @@ template <class Body>
 decltype(auto) dispatch_device(const Stream& stream, Body&& body) {
 #ifdef SUBSPECT_CUDA
   if (stream.device().type == DeviceType::cuda) {
+    const ActiveGpu active(stream);
     return body.template operator()<kernels::Cuda>(stream.context<kernels::Cuda>());
   }
 #endif

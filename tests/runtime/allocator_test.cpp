@@ -37,18 +37,18 @@ TEST(Allocator, ClassesHoldTheirRequestsWithLittleWaste) {
 
 TEST(Allocator, ReusesFreedBlocksOfTheSameClass) {
   CachingAllocator allocator({}, host_memory());
-  void* first = allocator.allocate(1000);
+  void* first = allocator.allocate(1000, MemoryTag::other);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(first) % 64, 0U);
-  allocator.deallocate(first, 1000);
-  EXPECT_EQ(allocator.allocate(1010), first);
-  allocator.deallocate(first, 1010);
+  allocator.deallocate(first, 1000, MemoryTag::other);
+  EXPECT_EQ(allocator.allocate(1010, MemoryTag::other), first);
+  allocator.deallocate(first, 1010, MemoryTag::other);
 }
 
 TEST(Allocator, CountsCurrentPeakAndReservedBytes) {
   CachingAllocator allocator({}, host_memory());
-  void* a = allocator.allocate(1024);
-  void* b = allocator.allocate(4096);
-  allocator.deallocate(a, 1024);
+  void* a = allocator.allocate(1024, MemoryTag::other);
+  void* b = allocator.allocate(4096, MemoryTag::other);
+  allocator.deallocate(a, 1024, MemoryTag::other);
   EXPECT_EQ(allocator.stats().current_bytes, 4096);
   EXPECT_EQ(allocator.stats().peak_bytes, 5120);
   EXPECT_EQ(allocator.stats().reserved_bytes, 5120);
@@ -56,29 +56,29 @@ TEST(Allocator, CountsCurrentPeakAndReservedBytes) {
   EXPECT_EQ(allocator.stats().peak_bytes, 4096);
   allocator.release_cached();
   EXPECT_EQ(allocator.stats().reserved_bytes, 4096);
-  allocator.deallocate(b, 4096);
+  allocator.deallocate(b, 4096, MemoryTag::other);
   EXPECT_EQ(allocator.stats().current_bytes, 0);
 }
 
 TEST(Allocator, GivesCachedBlocksBackBeforeItFails) {
   CachingAllocator allocator({}, limited(8192));
-  allocator.deallocate(allocator.allocate(8192), 8192);
-  void* small = allocator.allocate(4096);  // fits only when the cached block is given back
+  allocator.deallocate(allocator.allocate(8192, MemoryTag::other), 8192, MemoryTag::other);
+  void* small = allocator.allocate(4096, MemoryTag::other);  // fits only when the cached block is given back
   EXPECT_EQ(allocator.stats().reserved_bytes, 4096);
-  allocator.deallocate(small, 4096);
+  allocator.deallocate(small, 4096, MemoryTag::other);
 }
 
 TEST(Allocator, ErrorSaysWhatIsHeld) {
   CachingAllocator allocator({}, limited(4 << 20));
-  void* held = allocator.allocate(3 << 20);
+  void* held = allocator.allocate(3 << 20, MemoryTag::other);
   try {
-    allocator.allocate(2 << 20);
+    allocator.allocate(2 << 20, MemoryTag::other);
     FAIL() << "more than the limit was given";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("1 tensors hold 3 MiB of 4 MiB"), std::string::npos) << error.what();
     EXPECT_EQ(error.exit_code(), 1);
   }
-  allocator.deallocate(held, 3 << 20);
+  allocator.deallocate(held, 3 << 20, MemoryTag::other);
 }
 
 TEST(Allocator, IsThreadSafe) {
@@ -87,11 +87,11 @@ TEST(Allocator, IsThreadSafe) {
     Random random(seed);
     for (int i = 0; i < 2000; ++i) {
       const auto bytes = static_cast<int64_t>(random.below(5000)) + 1;
-      auto* block = static_cast<unsigned char*>(allocator.allocate(bytes));
+      auto* block = static_cast<unsigned char*>(allocator.allocate(bytes, MemoryTag::other));
       const auto mark = static_cast<unsigned char>(seed);
       std::memset(block, mark, static_cast<size_t>(bytes));
       ASSERT_EQ(block[bytes / 2], mark);
-      allocator.deallocate(block, bytes);
+      allocator.deallocate(block, bytes, MemoryTag::other);
     }
   };
   std::thread a(work, 1);

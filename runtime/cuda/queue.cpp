@@ -1,0 +1,158 @@
+// The stream of a GPU: copies through pinned memory, recording, and its allocator.
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "kernels/thread_team.h"
+#include "runtime/allocator.h"
+#include "runtime/cuda/graph.h"
+#include "runtime/cuda/memory.h"
+#include "runtime/cuda/staging.h"
+#include "runtime/error.h"
+#include "runtime/gpu_queue.h"
+
+namespace subspect::runtime::cuda {
+
+namespace {
+
+constexpr int64_t piece_bytes = 8 << 20;
+constexpr int pieces = 6;
+constexpr int64_t copy_grain = 1 << 20;  // of ordinary memory, per thread
+constexpr int most_copy_threads = 4;
+
+class Queue final : public GpuQueue {
+ public:
+  explicit Queue(std::shared_ptr<StreamHandle> stream) : stream_(std::move(stream)) {}
+
+  // Copies under way use the staging memory.
+  ~Queue() override { static_cast<void>(cudaStreamSynchronize(stream_->get())); }
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  kernels::Context<kernels::Cuda> context() override { return {.stream = stream_->get()}; }
+
+  int activate() override {
+    int previous = 0;
+    check(cudaGetDevice(&previous), "cudaGetDevice");
+    if (previous != stream_->device()) check(cudaSetDevice(stream_->device()), "cudaSetDevice");
+    return previous;
+  }
+
+  void restore(int previous) noexcept override {
+    if (previous != stream_->device()) static_cast<void>(cudaSetDevice(previous));
+  }
+
+  void copy_from_host(void* device, const void* host, int64_t bytes) override {
+    if (bytes == 0) return;
+    require_not_recording("a copy from the host");
+    const DeviceGuard guard(stream_->device());
+    const std::lock_guard lock(mutex_);
+    for (int64_t done = 0; done < bytes; done += piece_bytes) {
+      const int64_t size = std::min(piece_bytes, bytes - done);
+      char* piece = staging().take(size);
+      copy_bytes(piece, static_cast<const char*>(host) + done, size);
+      check(cudaMemcpyAsync(static_cast<char*>(device) + done, piece, static_cast<size_t>(size), cudaMemcpyHostToDevice,
+                            stream_->get()),
+            "cudaMemcpyAsync to the device");
+      staging().used_by(stream_->get());
+    }
+  }
+
+  void copy_to_host(void* host, const void* device, int64_t bytes) override {
+    if (bytes == 0) return;
+    require_not_recording("a copy to the host");
+    const DeviceGuard guard(stream_->device());
+    const std::lock_guard lock(mutex_);
+    std::deque<Arrival> arrivals;
+    for (int64_t done = 0; done < bytes; done += piece_bytes) {
+      const int64_t size = std::min(piece_bytes, bytes - done);
+      char* piece = staging().take(size);
+      check(cudaMemcpyAsync(piece, static_cast<const char*>(device) + done, static_cast<size_t>(size),
+                            cudaMemcpyDeviceToHost, stream_->get()),
+            "cudaMemcpyAsync to the host");
+      arrivals.push_back({static_cast<char*>(host) + done, piece, size, staging().used_by(stream_->get())});
+      if (arrivals.size() == 2) receive(arrivals);  // while the next piece is on its way
+    }
+    while (!arrivals.empty()) receive(arrivals);
+  }
+
+  void copy(void* to, const void* from, int64_t bytes) override {
+    if (bytes == 0) return;
+    const DeviceGuard guard(stream_->device());
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_->get()),
+          "cudaMemcpyAsync on the device");
+  }
+
+  void zero(void* pointer, int64_t bytes) override {
+    if (bytes == 0) return;
+    const DeviceGuard guard(stream_->device());
+    check(cudaMemsetAsync(pointer, 0, static_cast<size_t>(bytes), stream_->get()), "cudaMemsetAsync");
+  }
+
+  void synchronize() override {
+    require_not_recording("waiting for the stream");
+    const DeviceGuard guard(stream_->device());
+    stream_->synchronize();
+  }
+
+  std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override {
+    return std::make_unique<Graph>(stream_, recording_, work);
+  }
+
+ private:
+  struct Arrival {
+    char* host;
+    const char* piece;
+    int64_t bytes;
+    StagingRing::Ticket ticket;
+  };
+
+  void require_not_recording(std::string_view what) const {
+    require(!recording_, "GpuQueue", "{} cannot be recorded: it would run once, not with every launch.", what);
+  }
+
+  StagingRing& staging() {
+    if (!staging_) staging_ = std::make_unique<StagingRing>(piece_bytes, pieces);
+    return *staging_;
+  }
+
+  void receive(std::deque<Arrival>& arrivals) {
+    const Arrival arrival = arrivals.front();
+    arrivals.pop_front();
+    staging().wait(arrival.ticket);
+    copy_bytes(arrival.host, arrival.piece, arrival.bytes);
+  }
+
+  // One thread copies slower than the bus; pages of a mapped file are also read in parallel this way.
+  void copy_bytes(char* to, const char* from, int64_t bytes) {
+    if (bytes <= copy_grain) {
+      std::copy_n(from, bytes, to);
+      return;
+    }
+    if (!team_) {
+      const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+      team_ = std::make_unique<kernels::ThreadTeam>(std::min(cores, most_copy_threads));
+    }
+    team_->for_each_range(bytes, copy_grain,
+                          [&](int64_t begin, int64_t end) { std::copy_n(from + begin, end - begin, to + begin); });
+  }
+
+  std::shared_ptr<StreamHandle> stream_;
+  std::mutex mutex_;  // of the staging memory
+  std::unique_ptr<StagingRing> staging_;
+  std::unique_ptr<kernels::ThreadTeam> team_;
+  bool recording_ = false;
+};
+
+}  // namespace
+
+Opened open(int index) {
+  usable_gpu(index);
+  auto stream = std::make_shared<StreamHandle>(index);
+  auto allocator = std::make_shared<CachingAllocator>(Device{DeviceType::cuda, index}, device_memory(stream));
+  return {std::make_shared<Queue>(std::move(stream)), std::move(allocator)};
+}
+
+}  // namespace subspect::runtime::cuda
