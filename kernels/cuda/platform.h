@@ -67,6 +67,13 @@ GPU_DEVICE float square_root(float x) {
 GPU_DEVICE float hyperbolic_tangent(float x) {
   return tanhf(x);
 }
+GPU_DEVICE float natural_logarithm(float x) {
+  return logf(x);
+}
+/// x y + z with one rounding, whatever a compiler contracts elsewhere.
+GPU_DEVICE float fused_multiply_add(float x, float y, float z) {
+  return __fmaf_rn(x, y, z);
+}
 
 inline void check(cudaError_t status, const char* kernel, int64_t blocks, int threads, size_t dynamic_bytes) {
   if (status == cudaSuccess) return;

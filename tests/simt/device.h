@@ -131,6 +131,12 @@ GPU_DEVICE float square_root(float x) {
 GPU_DEVICE float hyperbolic_tangent(float x) {
   return __builtin_tanhf(x);
 }
+GPU_DEVICE float natural_logarithm(float x) {
+  return __builtin_logf(x);
+}
+GPU_DEVICE float fused_multiply_add(float x, float y, float z) {
+  return __builtin_fmaf(x, y, z);
+}
 
 /// Runs the kernel to its end; the stream is ignored.
 template <class... P, class... A>
