@@ -28,7 +28,22 @@ struct Place {
 };
 
 /// Runs `body(arguments)` once for every thread of the grid; throws simt::Failure (tests/simt/simt.h).
-void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* arguments);
+void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* arguments, size_t argument_bytes = 0);
+
+/// A launch with copies of its arguments, for `run` at any later time.
+struct Launch {
+  const char* name = "";
+  LaunchShape shape;
+  CUstream_st* stream = nullptr;
+  void (*body)(void*) = nullptr;
+  void* arguments = nullptr;
+  size_t argument_bytes = 0;
+  void (*destroy)(void*) = nullptr;  ///< of the arguments
+};
+
+/// Takes the launches, and the arguments with them, where streams are emulated (tests/simt/cuda). Null: they run at
+/// once, whatever their stream.
+extern void (*queue_launch)(const Launch& launch);
 
 void* static_shared(const void* key, size_t bytes, size_t alignment, const char* name);
 void* dynamic_shared();
@@ -138,13 +153,20 @@ GPU_DEVICE float fused_multiply_add(float x, float y, float z) {
   return __builtin_fmaf(x, y, z);
 }
 
-/// Runs the kernel to its end; the stream is ignored.
+/// Runs the kernel to its end, or queues it on its stream where streams are emulated.
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), int64_t blocks, int threads, size_t dynamic_bytes,
-            CUstream_st* /*stream*/, const A&... args) {
-  auto body = [&] { kernel(static_cast<P>(args)...); };
-  simt::run(
-      name, {blocks, threads, dynamic_bytes}, [](void* state) { (*static_cast<decltype(body)*>(state))(); }, &body);
+            CUstream_st* stream, const A&... args) {
+  auto body = [kernel, ... copies = static_cast<P>(args)] { kernel(copies...); };
+  using Body = decltype(body);
+  constexpr auto call = [](void* state) { (*static_cast<Body*>(state))(); };
+  const simt::LaunchShape shape{blocks, threads, dynamic_bytes};
+  if (simt::queue_launch == nullptr) {
+    simt::run(name, shape, call, &body, sizeof(Body));
+    return;
+  }
+  simt::queue_launch(
+      {name, shape, stream, call, new Body(body), sizeof(Body), [](void* state) { delete static_cast<Body*>(state); }});
 }
 
 }  // namespace subspect::kernels::gpu

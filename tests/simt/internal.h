@@ -57,6 +57,9 @@ std::string describe(Place place);
 /// The text with code addresses, `<0x...>`, replaced by places in the source.
 std::string with_places(std::string text);
 
+/// Whether the address lies on the running thread's stack or among the launch's arguments.
+bool is_private(const void* address);
+
 /// Lets other threads run until someone makes this one runnable again.
 void suspend(Waiting reason, Place place);
 void make_runnable(int thread);

@@ -3,43 +3,57 @@
 // of every 2 bytes; Flanagan and Freund, 2009).
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <utility>
 
+#include "tests/simt/device_memory.h"
 #include "tests/simt/internal.h"
+
+extern "C" {
+// NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp,readability-identifier-naming): the linker's
+extern const char __executable_start;
+extern const char end;
+}
 
 namespace simt {
 namespace {
 
 constexpr size_t cell_bytes = 2;
 constexpr size_t red_zone = 256;
-constexpr size_t device_bytes = 32 << 20;
-constexpr size_t shared_bytes = 227 << 10;  ///< the most a block may use, compute capability 9.0
+constexpr size_t device_bytes = size_t{2} << 30;  ///< of address space; pages come as they are used
+constexpr size_t shared_bytes = 227 << 10;        ///< the most a block may use, compute capability 9.0
 
 /// A remembered access. Epoch 0 means none.
 struct Past {
   uint32_t epoch;
   uint32_t clock;
   const void* site;
-  int32_t thread;
   int32_t block;
+  uint32_t work;
+  int16_t thread;
   bool atomic;
 };
 
-struct Cell {
+/// The last accesses of a cell.
+struct History {
   Past writer;
   Past readers[2];
-  bool allocated;
-  bool initialised;
-  bool in_flight;
+};
+
+struct Cell {
+  bool allocated : 1;
+  bool initialised : 1;
+  bool in_flight : 1;
 };
 
 struct Arena {
   const char* name;
   std::byte* data;
   Cell* cells;
+  History* histories;
   size_t capacity;
   size_t used;
 
@@ -47,9 +61,10 @@ struct Arena {
     const auto* byte = static_cast<const std::byte*>(address);
     return byte >= data && byte < data + capacity;
   }
-  Cell* cell(const void* address) const {
-    return cells + static_cast<size_t>(static_cast<const std::byte*>(address) - data) / cell_bytes;
+  size_t index(const void* address) const {
+    return static_cast<size_t>(static_cast<const std::byte*>(address) - data) / cell_bytes;
   }
+  Cell* cell(const void* address) const { return cells + index(address); }
 };
 
 void* reserve(size_t bytes) {
@@ -59,42 +74,54 @@ void* reserve(size_t bytes) {
 }
 
 Arena make_arena(const char* name, size_t capacity) {
-  return {name, static_cast<std::byte*>(reserve(capacity)),
-          static_cast<Cell*>(reserve(capacity / cell_bytes * sizeof(Cell))), capacity, 0};
+  const size_t cells = capacity / cell_bytes;
+  return {name,
+          static_cast<std::byte*>(reserve(capacity)),
+          static_cast<Cell*>(reserve(cells * sizeof(Cell))),
+          static_cast<History*>(reserve(cells * sizeof(History))),
+          capacity,
+          0};
 }
 
 Arena device = make_arena("device", device_bytes);
 Arena shared = make_arena("shared", shared_bytes + (64 << 10));
-std::map<void*, size_t> device_blocks;
 std::map<const void*, void*> static_arrays;
 void* dynamic_array = nullptr;
 size_t shared_total = 0;
 uint64_t accesses = 0;
 
-/// Returns nullptr when the arena is full. The rest of an odd last cell counts as allocated.
-void* allocate(Arena& arena, size_t bytes, size_t alignment, bool initialised) {
-  const size_t begin = (arena.used + red_zone + alignment - 1) / alignment * alignment;
-  const size_t end = begin + bytes + red_zone;
-  if (end > arena.capacity) return nullptr;
-  arena.used = end;
-  std::byte* memory = arena.data + begin;
+uint32_t current_work = 0;
+bool (*work_is_ordered)(uint32_t work) = nullptr;
+bool host_memory_forbidden = false;
+
+/// The rest of an odd last cell counts as allocated.
+void set_cells(const Arena& arena, const void* memory, size_t bytes, Cell cell) {
+  std::fill_n(arena.cell(memory), (bytes + cell_bytes - 1) / cell_bytes, cell);
+}
+
+/// The next piece of shared memory; nullptr when there is none.
+void* allocate_shared(size_t bytes, size_t alignment) {
+  const size_t begin = (shared.used + red_zone + alignment - 1) / alignment * alignment;
+  const size_t last = begin + bytes + red_zone;
+  if (last > shared.capacity) return nullptr;
+  shared.used = last;
+  std::byte* memory = shared.data + begin;
   std::memset(memory - red_zone, 0xff, bytes + 2 * red_zone);
-  for (size_t i = 0; i < bytes; i += cell_bytes) {
-    Cell& cell = *arena.cell(memory + i);
-    cell = Cell();
-    cell.allocated = true;
-    cell.initialised = initialised;
-  }
+  set_cells(shared, memory, bytes, {.allocated = true, .initialised = false, .in_flight = false});
   return memory;
 }
 
-void clear(Arena& arena) {
-  std::memset(static_cast<void*>(arena.cells), 0, (arena.used + red_zone) / cell_bytes * sizeof(Cell));
-  arena.used = 0;
+void clear_shared() {
+  const size_t cells = (shared.used + red_zone) / cell_bytes;
+  std::memset(static_cast<void*>(shared.cells), 0, cells * sizeof(Cell));
+  std::memset(static_cast<void*>(shared.histories), 0, cells * sizeof(History));
+  shared.used = 0;
 }
 
 bool ordered(const Past& past, int thread) {
-  if (past.epoch < block.launch_epoch) return true;  // an earlier launch, or nothing
+  if (past.epoch < block.launch_epoch) {  // an earlier launch, or nothing
+    return work_is_ordered == nullptr || past.work == current_work || work_is_ordered(past.work);
+  }
   if (past.epoch < block.block_epoch) return false;  // another block of this launch
   if (past.epoch < block.epoch || past.thread == thread) return true;
   if (past.thread / warp_size != thread / warp_size) return false;
@@ -124,48 +151,69 @@ const char* name(Access access) {
        describe_site(site));
 }
 
-void check_race(const Arena& arena, const Cell& cell, Access access, const void* site, int thread) {
+void check_race(const Arena& arena, const History& history, Access access, const void* site, int thread) {
   const auto conflict = [&](const Past& past, const char* kind) {
     if (past.epoch == 0 || ordered(past, thread) || (past.atomic && access == Access::atomic)) return;
     fail_access("data race with a " + std::string(kind) + " by " + describe_past(past), arena, access, site, thread);
   };
-  conflict(cell.writer, "write");
+  conflict(history.writer, "write");
   if (access == Access::read) return;
-  for (const Past& reader : cell.readers) conflict(reader, "read");
+  for (const Past& reader : history.readers) conflict(reader, "read");
 }
 
-void remember(Cell& cell, Access access, const Past& now, int thread) {
+void remember(History& history, Access access, const Past& now, int thread) {
   if (access != Access::read) {
-    cell.writer = now;
-    cell.initialised = true;
+    history.writer = now;
     return;
   }
-  for (Past& reader : cell.readers) {
-    if (reader.epoch == 0 || reader.thread == thread || ordered(reader, thread)) {
+  for (Past& reader : history.readers) {
+    const bool mine = reader.thread == thread && reader.epoch >= block.launch_epoch;
+    if (reader.epoch == 0 || mine || ordered(reader, thread)) {
       reader = now;
       return;
     }
   }
 }
 
+bool in_program(const void* address) {
+  const auto* byte = static_cast<const char*>(address);
+  return byte >= &__executable_start && byte < &end;
+}
+
+void check_host_access(const void* address, Access access, const void* site, int thread) {
+  if (!host_memory_forbidden || is_private(address) || in_program(address)) return;
+  fail("not device memory, " + std::string(name(access)) + " by " + describe(thread) + " at " + describe_site(site));
+}
+
 }  // namespace
 
 void check_access(const void* address, size_t bytes, Access access, const void* site, int thread) {
   const Arena* arena = device.contains(address) ? &device : shared.contains(address) ? &shared : nullptr;
-  if (arena == nullptr) return;
+  if (arena == nullptr) {
+    check_host_access(address, access, site, thread);
+    return;
+  }
   ++accesses;
   const uint32_t clock = block.clocks[static_cast<size_t>(thread / warp_size)]
                              .seen[static_cast<size_t>(thread % warp_size)][static_cast<size_t>(thread % warp_size)];
-  const Past now{block.epoch, clock, site, thread, static_cast<int32_t>(block.index), access == Access::atomic};
-  const Cell* end = arena->cell(static_cast<const std::byte*>(address) + bytes - 1) + 1;
-  for (Cell* cell = arena->cell(address); cell != end; ++cell) {
-    if (!cell->allocated) fail_access("out of bounds", *arena, access, site, thread);
-    if (cell->in_flight) fail_access("touches the destination of a cp.async in flight", *arena, access, site, thread);
-    if (access != Access::write && !cell->initialised) {
+  const Past now{block.epoch,
+                 clock,
+                 site,
+                 static_cast<int32_t>(block.index),
+                 current_work,
+                 static_cast<int16_t>(thread),
+                 access == Access::atomic};
+  const size_t last = arena->index(static_cast<const std::byte*>(address) + bytes - 1);
+  for (size_t i = arena->index(address); i <= last; ++i) {
+    Cell& cell = arena->cells[i];
+    if (!cell.allocated) fail_access("out of bounds", *arena, access, site, thread);
+    if (cell.in_flight) fail_access("touches the destination of a cp.async in flight", *arena, access, site, thread);
+    if (access != Access::write && !cell.initialised) {
       fail_access("uninitialised read", *arena, access, site, thread);
     }
-    check_race(*arena, *cell, access, site, thread);
-    remember(*cell, access, now, thread);
+    check_race(*arena, arena->histories[i], access, site, thread);
+    remember(arena->histories[i], access, now, thread);
+    if (access != Access::read) cell.initialised = true;
   }
 }
 
@@ -217,10 +265,10 @@ int32_t atomic_add(int32_t* address, int32_t value) {
 }
 
 void reset_shared(size_t dynamic_bytes) {
-  clear(shared);
+  clear_shared();
   static_arrays.clear();
   shared_total = dynamic_bytes;
-  dynamic_array = allocate(shared, dynamic_bytes, 128, false);
+  dynamic_array = allocate_shared(dynamic_bytes, 128);
   if (dynamic_array == nullptr || dynamic_bytes > shared_bytes) {
     throw Failure(std::string("simt: kernel ") + block.kernel + ": too much dynamic shared memory");
   }
@@ -229,7 +277,7 @@ void reset_shared(size_t dynamic_bytes) {
 void* static_shared(const void* key, size_t bytes, size_t alignment, const char* array) {
   void*& memory = static_arrays[key];
   if (memory == nullptr) {
-    memory = allocate(shared, bytes, alignment, false);
+    memory = allocate_shared(bytes, alignment);
     shared_total += bytes;
     if (memory == nullptr || shared_total > shared_bytes) fail(std::string("too much shared memory for ") + array);
   }
@@ -240,21 +288,44 @@ void* dynamic_shared() {
   return dynamic_array;
 }
 
-void* allocate_device(size_t bytes) {
-  void* memory = allocate(device, bytes, 256, true);
-  if (memory == nullptr) throw Failure("simt: the emulated device memory is full");
-  device_blocks[memory] = bytes;
-  return memory;
+std::byte* device_memory() {
+  return device.data;
 }
 
-void free_device(void* memory) {
-  const auto found = device_blocks.find(memory);
-  if (found == device_blocks.end()) return;
-  for (size_t i = 0; i < found->second; i += cell_bytes) {
-    device.cell(static_cast<std::byte*>(memory) + i)->allocated = false;
-  }
-  device_blocks.erase(found);
-  if (device_blocks.empty()) clear(device);
+size_t device_memory_bytes() {
+  return device.capacity;
+}
+
+void activate_device(void* memory, size_t bytes) {
+  if (bytes == 0) return;
+  set_cells(device, memory, bytes, {.allocated = true, .initialised = true, .in_flight = false});
+  std::fill(device.histories + device.index(memory),
+            device.histories + device.index(static_cast<std::byte*>(memory) + bytes - 1) + 1, History{});
+  std::memset(memory, 0xff, bytes);
+}
+
+void retire_device(void* memory, size_t bytes) {
+  if (bytes == 0) return;
+  std::memset(memory, 0xff, bytes);
+  set_cells(device, memory, bytes, {.allocated = false, .initialised = false, .in_flight = false});
+}
+
+void begin_work(uint32_t work) {
+  current_work = work;
+}
+
+void set_work_order(bool (*is_ordered)(uint32_t work)) {
+  work_is_ordered = is_ordered;
+}
+
+void forbid_host_memory(bool forbidden) {
+  host_memory_forbidden = forbidden;
+}
+
+void access_device(const void* address, size_t bytes, Access access) {
+  if (bytes == 0) return;
+  if (!device.contains(address)) fail("not device memory");
+  check_access(address, bytes, access, nullptr, 0);
 }
 
 uint64_t checked_accesses() {

@@ -10,6 +10,7 @@
 #include <random>
 #include <utility>
 
+#include "tests/simt/device_memory.h"
 #include "tests/simt/internal.h"
 
 simt::Index3 threadIdx, blockIdx, blockDim, gridDim;
@@ -18,6 +19,7 @@ namespace simt {
 
 Block block;
 bool running = false;
+void (*queue_launch)(const Launch& launch) = nullptr;
 
 namespace {
 
@@ -38,6 +40,7 @@ struct Scheduler {
   std::string failure;
   void (*body)(void*) = nullptr;
   void* arguments = nullptr;
+  size_t argument_bytes = 0;
   int exited = 0;
   int until_yield = 0;
 };
@@ -194,9 +197,18 @@ std::string describe(int thread) {
 
 void fail(const std::string& what) {
   scheduler.failure = std::string("simt: kernel ") + block.kernel + ": " + what;
+  if (!running) throw Failure(with_places(std::exchange(scheduler.failure, {})));
   void* abandoned = nullptr;
   jump_to_main(abandoned);
   __builtin_unreachable();
+}
+
+bool is_private(const void* address) {
+  const auto* byte = static_cast<const std::byte*>(address);
+  const std::byte* top = stack_top(block.current);
+  if (byte < top && byte >= top - stack_bytes) return true;
+  const auto* arguments = static_cast<const std::byte*>(scheduler.arguments);
+  return byte >= arguments && byte < arguments + scheduler.argument_bytes;
 }
 
 void suspend(Waiting reason, Place place) {
@@ -257,7 +269,7 @@ void barrier(Place place) {
   barrier_or(false, place);
 }
 
-void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* arguments) {
+void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* arguments, size_t argument_bytes) {
   block.kernel = name;
   if (shape.threads < 1 || shape.threads > max_threads || shape.blocks < 1 || shape.blocks > INT32_MAX) {
     throw Failure(std::string("simt: kernel ") + name + ": invalid launch of " + std::to_string(shape.blocks) +
@@ -269,10 +281,22 @@ void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* 
   gridDim = {static_cast<unsigned>(shape.blocks), 1, 1};
   scheduler.body = body;
   scheduler.arguments = arguments;
+  scheduler.argument_bytes = argument_bytes;
   std::vector<int64_t> order(static_cast<size_t>(shape.blocks));
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), scheduler.random);
   for (const int64_t index : order) run_block(index, shape.dynamic_bytes);
+}
+
+void begin_library_call(const char* name) {
+  block.kernel = name;
+  block.index = 0;
+  block.threads = 1;
+  block.current = 0;
+  block.launch_epoch = ++block.epoch;
+  block.block_epoch = block.launch_epoch;
+  block.clocks.assign(1, WarpClocks());
+  block.clocks[0].seen[0][0] = 1;
 }
 
 }  // namespace simt
