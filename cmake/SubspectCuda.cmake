@@ -75,3 +75,12 @@ function(subspect_cuda_sources target)
   endforeach()
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:subspect_cuda_options> CUDA::cudart_static)
 endfunction()
+
+# subspect_shared_name(TARGET VARIABLE): the name under which programs load the library of an imported target.
+function(subspect_shared_name target variable)
+  get_target_property(file ${target} IMPORTED_LOCATION)
+  get_filename_component(file ${file} REALPATH)
+  get_filename_component(file ${file} NAME)
+  string(REGEX REPLACE "(\\.so\\.[0-9]+).*" "\\1" file ${file})
+  set(${variable} ${file} PARENT_SCOPE)
+endfunction()

@@ -9,6 +9,10 @@ foreach(folder kernels runtime model experiments)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/subspect
           FILES_MATCHING PATTERN "*.h")
 endforeach()
+if(SUBSPECT_WITH_CUDA)
+  set_target_properties(subspect_cuda_libraries PROPERTIES EXPORT_NAME cuda_libraries)
+  install(TARGETS subspect_cuda_libraries EXPORT subspectTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(TARGETS subspect RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/configs DESTINATION ${CMAKE_INSTALL_DATADIR}/subspect
         FILES_MATCHING PATTERN "*.yaml" PATTERN "*.json")
