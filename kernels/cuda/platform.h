@@ -67,7 +67,7 @@ GPU_DEVICE float square_root(float x) {
 GPU_DEVICE float hyperbolic_tangent(float x) {
   return tanhf(x);
 }
-GPU_DEVICE float natural_logarithm(float x) {
+GPU_DEVICE float natural_log(float x) {
   return logf(x);
 }
 /// x y + z with one rounding, whatever a compiler contracts elsewhere.

@@ -9,6 +9,12 @@
 namespace subspect::kernels {
 namespace {
 
+#ifdef SUBSPECT_CUDA
+constexpr bool built_with_cuda = true;
+#else
+constexpr bool built_with_cuda = false;
+#endif
+
 TEST(Registry, NamesAreUniqueAndHeadersExist) {
   std::set<std::string_view> names;
   for (const KernelInfo& kernel : kernels()) {
@@ -18,6 +24,7 @@ TEST(Registry, NamesAreUniqueAndHeadersExist) {
     EXPECT_EQ(find_kernel(kernel.name), &kernel);
     EXPECT_FALSE(kernel.summary.empty());
     EXPECT_TRUE(kernel.cpu);
+    EXPECT_EQ(kernel.cuda, built_with_cuda) << kernel.name;
   }
   EXPECT_EQ(find_kernel("no such kernel"), nullptr);
 }

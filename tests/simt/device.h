@@ -146,7 +146,7 @@ GPU_DEVICE float square_root(float x) {
 GPU_DEVICE float hyperbolic_tangent(float x) {
   return __builtin_tanhf(x);
 }
-GPU_DEVICE float natural_logarithm(float x) {
+GPU_DEVICE float natural_log(float x) {
   return __builtin_logf(x);
 }
 GPU_DEVICE float fused_multiply_add(float x, float y, float z) {
