@@ -19,6 +19,7 @@
 #define GPU_DEVICE __device__ __forceinline__
 #define GPU_BOTH __host__ __device__ __forceinline__
 #define GPU_UNROLL _Pragma("unroll")
+#define GPU_CHECK_ALIGNED(pointer, bytes)
 #define GPU_SHARED(type, name, count) __shared__ alignas(16) type name[count]
 
 namespace subspect::kernels::gpu {
@@ -43,6 +44,13 @@ GPU_DEVICE T shuffle_xor(uint32_t mask, T value, int lane_mask) {
 }
 GPU_DEVICE uint32_t ballot(uint32_t mask, bool value) {
   return __ballot_sync(mask, value);
+}
+GPU_DEVICE int count_bits(uint32_t bits) {
+  return __popc(bits);
+}
+/// Index of the lowest bit that is set; `bits` is not 0.
+GPU_DEVICE int lowest_bit(uint32_t bits) {
+  return __ffs(static_cast<int>(bits)) - 1;
 }
 GPU_DEVICE int32_t atomic_add(int32_t* address, int32_t value) {
   return atomicAdd(address, value);
@@ -188,6 +196,7 @@ struct Floats {
 
 template <int N, class T>
 GPU_DEVICE Floats<N> load(const T* from) {
+  GPU_CHECK_ALIGNED(from, sizeof(Pack<T, N>));
   const Pack<T, N> pack = *reinterpret_cast<const Pack<T, N>*>(from);
   Floats<N> floats;
   GPU_UNROLL
@@ -200,6 +209,7 @@ GPU_DEVICE void store(const Floats<N>& floats, T* to) {
   Pack<T, N> pack;
   GPU_UNROLL
   for (int i = 0; i < N; ++i) pack.value[i] = narrow<T>(floats.value[i]);
+  GPU_CHECK_ALIGNED(to, sizeof(Pack<T, N>));
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 

@@ -1,4 +1,5 @@
-// Sums over the threads of a warp and of a block, in an order that depends only on the number of threads.
+// Sums over the threads of a warp and of a block, and running sums, in an order that depends only on the number of
+// threads.
 #pragma once
 
 #include "kernels/cuda/platform.h"
@@ -24,6 +25,25 @@ GPU_DEVICE T block_sum(T value) {
   barrier();
   T total = warp_sum(lane < warps ? partial[lane] : T(0));
   barrier();  // before the next call writes `partial`
+  return total;
+}
+
+/// The sum over the threads before this one. Threads and callers as for `block_sum`.
+template <class T>
+GPU_DEVICE T block_exclusive_sum(T value) {
+  GPU_SHARED(T, before, warp_size);
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  T sum = value;  // over the lanes up to this one
+  for (int offset = 1; offset < warp_size; offset *= 2) {
+    const T lower = shuffle(full_warp, sum, lane >= offset ? lane - offset : lane);
+    if (lane >= offset) sum += lower;
+  }
+  if (lane == warp_size - 1) before[warp] = sum;
+  barrier();
+  T total = sum - value;
+  for (int earlier = 0; earlier < warp; ++earlier) total += before[earlier];
+  barrier();  // before the next call writes `before`
   return total;
 }
 

@@ -56,6 +56,9 @@ uint64_t shuffle(uint32_t mask, uint64_t value, int source, Place place);
 uint32_t ballot(uint32_t mask, bool value, Place place);
 int lane();
 
+/// Reports an access to device or shared memory whose address does not divide by its size.
+void check_aligned(const void* address, size_t bytes);
+
 int32_t atomic_add(int32_t* address, int32_t value);
 
 void copy_async(void* to, const void* from, size_t bytes);
@@ -78,6 +81,7 @@ extern simt::Index3 threadIdx, blockIdx, blockDim, gridDim;  // NOLINT(readabili
 #define GPU_DEVICE [[gnu::always_inline]] inline
 #define GPU_BOTH [[gnu::always_inline]] inline
 #define GPU_UNROLL
+#define GPU_CHECK_ALIGNED(pointer, bytes) simt::check_aligned(pointer, bytes)
 #define GPU_SHARED(type, name, count)                                    \
   type(&name)[count] = *static_cast<type(*)[count]>(simt::static_shared( \
       [] {                                                               \
@@ -122,6 +126,12 @@ GPU_DEVICE uint32_t ballot(uint32_t mask, bool value, int line = __builtin_LINE(
   return simt::ballot(mask, value, SUBSPECT_SIMT_PLACE);
 }
 
+GPU_DEVICE int count_bits(uint32_t bits) {
+  return __builtin_popcount(bits);
+}
+GPU_DEVICE int lowest_bit(uint32_t bits) {
+  return __builtin_ctz(bits);
+}
 GPU_DEVICE int32_t atomic_add(int32_t* address, int32_t value) {
   return simt::atomic_add(address, value);
 }

@@ -32,6 +32,12 @@ GPU_KERNEL(128) reduction_kernel(const float* x, float* y, Fault fault) {
   if (fault == Fault::divergent_barrier && self < 64) barrier();
 }
 
+GPU_KERNEL(32) packs_kernel(const float* x, float* y, Fault fault) {
+  const auto self = static_cast<int>(threadIdx.x);
+  const int skip = fault == Fault::misaligned_pack && self == 5 ? 2 : 0;
+  store(load<4>(x + 4 * self + skip), y + 4 * self);
+}
+
 GPU_KERNEL(64) exchange_kernel(const float* x, float* y, Fault fault) {
   GPU_SHARED(float, values, 64);
   const auto self = static_cast<int>(threadIdx.x);
@@ -111,6 +117,9 @@ GPU_KERNEL(32) mma_kernel(const uint16_t* a, const uint16_t* b, float* d) {
 
 void run_reduction(const float* x, float* y, Fault fault) {
   launch("reduction", reduction_kernel, 1, 128, 0, nullptr, x, y, fault);
+}
+void run_packs(const float* x, float* y, Fault fault) {
+  launch("packs", packs_kernel, 1, 32, 0, nullptr, x, y, fault);
 }
 void run_exchange(const float* x, float* y, Fault fault) {
   launch("exchange", exchange_kernel, 1, 64, 0, nullptr, x, y, fault);

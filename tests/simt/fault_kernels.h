@@ -11,6 +11,7 @@ enum class Fault {
   dropped_second_barrier,   ///< reuses a reduction's buffer while others still read it
   missing_sync_warp,        ///< exchanges through shared memory within a warp
   device_out_of_bounds,     ///< writes one element too many
+  misaligned_pack,          ///< loads 16 bytes from an address that does not divide by 16
   shared_out_of_bounds,     ///< reads one element too many
   uninitialised_shared,     ///< reads a shared element that nobody wrote
   overwritten_copy_buffer,  ///< starts the next cp.async into a buffer that others still read
@@ -26,6 +27,8 @@ enum class Fault {
 
 /// Adds up each thread's element over a block of 128 threads, twice over, through shared memory; y has 128 elements.
 void run_reduction(const float* x, float* y, Fault fault);
+/// y[i] = x[i] for 128 elements, in packs of four.
+void run_packs(const float* x, float* y, Fault fault);
 /// y[i] = x[i ^ 1] through shared memory, within warps; 64 elements.
 void run_exchange(const float* x, float* y, Fault fault);
 /// y[i] = sum over 4 tiles of 128 elements of x, each brought by cp.async into two buffers in turn; y has 128 elements.

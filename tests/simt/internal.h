@@ -72,6 +72,9 @@ void collectives_reset();
 
 enum class Access : uint8_t { read, write, atomic };
 
+/// Checks that an access to device or shared memory begins at a multiple of `alignment`.
+void check_alignment(const void* address, size_t alignment, Access access, const void* site, int thread);
+
 /// Checks bounds, initialisation and races of one access by `thread`, and remembers it.
 void check_access(const void* address, size_t bytes, Access access, const void* site, int thread);
 void begin_copy(const AsyncCopy& copy, const void* site);

@@ -187,6 +187,16 @@ void check_host_access(const void* address, Access access, const void* site, int
 
 }  // namespace
 
+void check_alignment(const void* address, size_t alignment, Access access, const void* site, int thread) {
+  if (reinterpret_cast<uintptr_t>(address) % alignment == 0) return;
+  const Arena* arena = device.contains(address) ? &device : shared.contains(address) ? &shared : nullptr;
+  if (arena != nullptr) fail_access("misaligned address", *arena, access, site, thread);
+}
+
+void check_aligned(const void* address, size_t bytes) {
+  check_alignment(address, bytes, Access::read, __builtin_return_address(0), block.current);
+}
+
 void check_access(const void* address, size_t bytes, Access access, const void* site, int thread) {
   const Arena* arena = device.contains(address) ? &device : shared.contains(address) ? &shared : nullptr;
   if (arena == nullptr) {

@@ -78,6 +78,7 @@ TEST_P(PlantedFault, CorrectVersionIsNot) {
 
 using faults::run_exchange;
 using faults::run_half_warps;
+using faults::run_packs;
 using faults::run_pipeline;
 using faults::run_reduction;
 
@@ -88,6 +89,7 @@ INSTANTIATE_TEST_SUITE_P(
         Planted{"MissingSyncWarp", run_exchange, 64, 64, Fault::missing_sync_warp, "shared memory, "},
         Planted{"DroppedBarrier", run_reduction, 128, 128, Fault::dropped_barrier, "shared memory, "},
         Planted{"DeviceOutOfBounds", run_reduction, 128, 128, Fault::device_out_of_bounds, "out of bounds: device"},
+        Planted{"MisalignedPack", run_packs, 128, 128, Fault::misaligned_pack, "misaligned address: device"},
         Planted{"SharedOutOfBounds", run_reduction, 128, 128, Fault::shared_out_of_bounds, "out of bounds: shared"},
         Planted{"UninitialisedShared", run_reduction, 128, 128, Fault::uninitialised_shared, "uninitialised read"},
         Planted{"OverwrittenCopyBuffer", run_pipeline, 512, 128, Fault::overwritten_copy_buffer, "shared memory, "},

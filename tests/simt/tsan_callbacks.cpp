@@ -4,27 +4,28 @@
 
 namespace {
 
-void access(const void* address, size_t bytes, simt::Access kind, const void* site) {
+void access(const void* address, size_t bytes, size_t alignment, simt::Access kind, const void* site) {
   if (!simt::running) return;
   simt::maybe_yield();
+  simt::check_alignment(address, alignment, kind, site, simt::block.current);
   simt::check_access(address, bytes, kind, site, simt::block.current);
 }
 
 }  // namespace
 
 // NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp,cppcoreguidelines-macro-usage)
-#define SIMT_ACCESS(name, bytes, kind)                                       \
-  void name(void* address);                                                  \
-  void name(void* address) {                                                 \
-    access(address, bytes, simt::Access::kind, __builtin_return_address(0)); \
+#define SIMT_ACCESS(name, bytes, alignment, kind)                                       \
+  void name(void* address);                                                             \
+  void name(void* address) {                                                            \
+    access(address, bytes, alignment, simt::Access::kind, __builtin_return_address(0)); \
   }
-#define SIMT_ACCESSES(bytes)                               \
-  SIMT_ACCESS(__tsan_read##bytes, bytes, read)             \
-  SIMT_ACCESS(__tsan_write##bytes, bytes, write)           \
-  SIMT_ACCESS(__tsan_unaligned_read##bytes, bytes, read)   \
-  SIMT_ACCESS(__tsan_unaligned_write##bytes, bytes, write) \
-  SIMT_ACCESS(__tsan_read_write##bytes, bytes, write)      \
-  SIMT_ACCESS(__tsan_unaligned_read_write##bytes, bytes, write)
+#define SIMT_ACCESSES(bytes)                                  \
+  SIMT_ACCESS(__tsan_read##bytes, bytes, bytes, read)         \
+  SIMT_ACCESS(__tsan_write##bytes, bytes, bytes, write)       \
+  SIMT_ACCESS(__tsan_unaligned_read##bytes, bytes, 1, read)   \
+  SIMT_ACCESS(__tsan_unaligned_write##bytes, bytes, 1, write) \
+  SIMT_ACCESS(__tsan_read_write##bytes, bytes, bytes, write)  \
+  SIMT_ACCESS(__tsan_unaligned_read_write##bytes, bytes, 1, write)
 
 extern "C" {
 SIMT_ACCESSES(1)
@@ -45,11 +46,11 @@ void __tsan_vptr_read(void** /*pointer*/);
 void __tsan_vptr_read(void** /*pointer*/) {}
 void __tsan_read_range(void* address, size_t bytes);
 void __tsan_read_range(void* address, size_t bytes) {
-  access(address, bytes, simt::Access::read, __builtin_return_address(0));
+  access(address, bytes, 1, simt::Access::read, __builtin_return_address(0));
 }
 void __tsan_write_range(void* address, size_t bytes);
 void __tsan_write_range(void* address, size_t bytes) {
-  access(address, bytes, simt::Access::write, __builtin_return_address(0));
+  access(address, bytes, 1, simt::Access::write, __builtin_return_address(0));
 }
 /// Guards of static variables.
 char __tsan_atomic8_load(const volatile char* address, int /*order*/);
