@@ -5,11 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define SUBSPECT_HOST_DEVICE __host__ __device__
-#else
-#define SUBSPECT_HOST_DEVICE
-#endif
+#include "kernels/host_device.h"
 
 namespace subspect::kernels {
 
@@ -43,10 +39,20 @@ SUBSPECT_HOST_DEVICE inline float philox_uniform(uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24F;
 }
 
+/// 24 bits of `word` as a float in (0, 1).
+SUBSPECT_HOST_DEVICE inline float philox_positive_uniform(uint32_t word) {
+  return (static_cast<float>(word >> 8) + 0.5F) * 0x1p-24F;
+}
+
+/// 24 bits of `word` as an angle in [0, 2 pi).
+SUBSPECT_HOST_DEVICE inline float philox_angle(uint32_t word) {
+  return 6.28318530717958648F * philox_uniform(word);
+}
+
 /// Two standard normal numbers from two words (Box and Muller, 1958).
-SUBSPECT_HOST_DEVICE inline void philox_normal(uint32_t word0, uint32_t word1, float& first, float& second) {
-  const float radius = sqrtf(-2.0F * logf((static_cast<float>(word0 >> 8) + 0.5F) * 0x1p-24F));
-  const float angle = 6.28318530717958648F * philox_uniform(word1);
+inline void philox_normal(uint32_t word0, uint32_t word1, float& first, float& second) {
+  const float radius = sqrtf(-2.0F * logf(philox_positive_uniform(word0)));
+  const float angle = philox_angle(word1);
   first = radius * cosf(angle);
   second = radius * sinf(angle);
 }
@@ -57,7 +63,7 @@ SUBSPECT_HOST_DEVICE inline float philox_uniform_at(uint64_t seed, uint64_t stre
 }
 
 /// Element `index` of the normal sequence (seed, stream).
-SUBSPECT_HOST_DEVICE inline float philox_normal_at(uint64_t seed, uint64_t stream, uint64_t index) {
+inline float philox_normal_at(uint64_t seed, uint64_t stream, uint64_t index) {
   const Philox4 block = philox_block(seed, stream, index / 4);
   const int pair = static_cast<int>(index % 4) & 2;
   float first = 0;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/angle.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/partition.h"
 #include "kernels/cpu/scratch.h"
@@ -22,27 +23,12 @@ HWY_BEFORE_NAMESPACE();
 namespace subspect::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-/// cosine[i] and sine[i] of position * inv_freq[i] (a float32 product, as Transformers), times `factor`. The angle is
-/// reduced to [-pi/4, pi/4] in double, which is exact enough for any position; then Taylor polynomials, whose error
-/// there is below 1e-9.
+/// cosine[i] and sine[i] of position * inv_freq[i] (a float32 product, as Transformers), times `factor`.
 void cosines_and_sines(float position, const float* inv_freq, float factor, int64_t count, float* cosine, float* sine) {
-  constexpr double half_pi = 1.57079632679489661923;
-  constexpr double round = 0x1.8p52;  // adding and subtracting it rounds to an integer
   for (int64_t i = 0; i < count; ++i) {
-    const double angle = static_cast<double>(position * inv_freq[i]);
-    const double shifted = angle / half_pi + round;
-    const double turns = shifted - round;
-    const auto r = static_cast<float>(angle - turns * half_pi);
-    const int32_t quadrant = static_cast<int32_t>(turns);
-    const float s = r * r;
-    const float sin_r = r + r * s * (-1.0F / 6 + s * (1.0F / 120 + s * (-1.0F / 5040 + s * (1.0F / 362880))));
-    const float cos_r =
-        1 + s * (-0.5F + s * (1.0F / 24 + s * (-1.0F / 720 + s * (1.0F / 40320 + s * (-1.0F / 3628800)))));
-    const bool swap = (quadrant & 1) != 0;
-    const float sin_q = swap ? cos_r : sin_r;
-    const float cos_q = swap ? sin_r : cos_r;
-    sine[i] = factor * ((quadrant & 2) != 0 ? -sin_q : sin_q);
-    cosine[i] = factor * (((quadrant + 1) & 2) != 0 ? -cos_q : cos_q);
+    const CosineSine value = cosine_sine(position * inv_freq[i]);
+    cosine[i] = factor * value.cosine;
+    sine[i] = factor * value.sine;
   }
 }
 

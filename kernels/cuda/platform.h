@@ -55,6 +55,12 @@ GPU_DEVICE int lowest_bit(uint32_t bits) {
 GPU_DEVICE int32_t atomic_add(int32_t* address, int32_t value) {
   return atomicAdd(address, value);
 }
+GPU_DEVICE uint32_t atomic_add(uint32_t* address, uint32_t value) {
+  return atomicAdd(address, value);
+}
+GPU_DEVICE uint32_t atomic_or(uint32_t* address, uint32_t value) {
+  return atomicOr(address, value);
+}
 template <class T>
 GPU_DEVICE T* dynamic_smem() {
   extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[];
@@ -68,6 +74,14 @@ GPU_DEVICE float float_of(uint32_t bits) {
 }
 GPU_DEVICE float fast_exp(float x) {
   return __expf(x);
+}
+/// Within 2 units in the last place.
+GPU_DEVICE float exponential(float x) {
+  return expf(x);
+}
+/// A product that is rounded, never fused with a sum.
+GPU_DEVICE float rounded_product(float a, float b) {
+  return __fmul_rn(a, b);
 }
 GPU_DEVICE float square_root(float x) {
   return __fsqrt_rn(x);

@@ -60,6 +60,7 @@ int lane();
 void check_aligned(const void* address, size_t bytes);
 
 int32_t atomic_add(int32_t* address, int32_t value);
+uint32_t atomic_or(uint32_t* address, uint32_t value);
 
 void copy_async(void* to, const void* from, size_t bytes);
 void commit_copies();
@@ -136,6 +137,14 @@ GPU_DEVICE int32_t atomic_add(int32_t* address, int32_t value) {
   return simt::atomic_add(address, value);
 }
 
+GPU_DEVICE uint32_t atomic_add(uint32_t* address, uint32_t value) {
+  return static_cast<uint32_t>(simt::atomic_add(reinterpret_cast<int32_t*>(address), static_cast<int32_t>(value)));
+}
+
+GPU_DEVICE uint32_t atomic_or(uint32_t* address, uint32_t value) {
+  return simt::atomic_or(address, value);
+}
+
 template <class T>
 GPU_DEVICE T* dynamic_smem() {
   return static_cast<T*>(simt::dynamic_shared());
@@ -149,6 +158,12 @@ GPU_DEVICE float float_of(uint32_t bits) {
 }
 GPU_DEVICE float fast_exp(float x) {
   return __builtin_expf(x);
+}
+GPU_DEVICE float exponential(float x) {
+  return __builtin_expf(x);
+}
+GPU_DEVICE float rounded_product(float a, float b) {
+  return a * b;
 }
 GPU_DEVICE float square_root(float x) {
   return __builtin_sqrtf(x);

@@ -271,7 +271,14 @@ void wait_copies(int pending) {
 int32_t atomic_add(int32_t* address, int32_t value) {
   check_access(address, sizeof(int32_t), Access::atomic, __builtin_return_address(0), block.current);
   maybe_yield();
-  return std::exchange(*address, *address + value);
+  // wraps around, as a GPU's does
+  return std::exchange(*address, static_cast<int32_t>(static_cast<uint32_t>(*address) + static_cast<uint32_t>(value)));
+}
+
+uint32_t atomic_or(uint32_t* address, uint32_t value) {
+  check_access(address, sizeof(uint32_t), Access::atomic, __builtin_return_address(0), block.current);
+  maybe_yield();
+  return std::exchange(*address, *address | value);
 }
 
 void reset_shared(size_t dynamic_bytes) {
