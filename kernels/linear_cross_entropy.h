@@ -26,6 +26,7 @@ struct LinearCrossEntropyParams {
   int64_t tokens = 0;
   int64_t vocab = 0;
   int64_t dim = 0;
+  int64_t score_bytes = 0;    ///< memory for the scores of a chunk, about; 0: 32 MiB on the CPU, 1 GiB on CUDA
   void* workspace = nullptr;  ///< `linear_cross_entropy_workspace_bytes`
 };
 
@@ -33,7 +34,8 @@ template <Device D, class T>
 int64_t linear_cross_entropy_workspace_bytes(const LinearCrossEntropyParams<T>& p);
 
 /// Loss, and gradients where asked for, of softmax(x W^T) against the targets. Scores and softmax are float32, the loss
-/// is summed in float64. T: float, bfloat16.
+/// is summed in float64. Tokens that do not count have zero gradients; on CUDA they are multiplied nevertheless, so
+/// their rows of x must be finite. T: float, bfloat16.
 template <Device D, class T>
 void linear_cross_entropy(Context<D> on, const LinearCrossEntropyParams<T>& p);
 

@@ -70,9 +70,11 @@ namespace {
 
 HWY_EXPORT(softmax_row);
 
-/// Tokens of a chunk: scores of about 32 MiB, never fewer than 64 tokens nor more than 1024.
-int64_t chunk_tokens(int64_t tokens, int64_t vocab) {
-  const int64_t fitting = (int64_t{1} << 23) / std::max<int64_t>(1, vocab);
+constexpr int64_t default_score_bytes = int64_t{32} << 20;
+
+/// Tokens of a chunk: never fewer than 64 tokens nor more than 1024.
+int64_t chunk_tokens(int64_t tokens, int64_t vocab, int64_t score_bytes) {
+  const int64_t fitting = (score_bytes > 0 ? score_bytes : default_score_bytes) / 4 / std::max<int64_t>(1, vocab);
   return std::min(tokens, std::clamp<int64_t>(fitting / 64 * 64, 64, 1024));
 }
 
@@ -88,7 +90,7 @@ struct Workspace {
   T* scores_t = nullptr;       ///< [chunk, vocab] in T, when T is not float
   int64_t bytes = 0;
 
-  explicit Workspace(const LinearCrossEntropyParams<T>& p) : chunk(chunk_tokens(p.tokens, p.vocab)) {
+  explicit Workspace(const LinearCrossEntropyParams<T>& p) : chunk(chunk_tokens(p.tokens, p.vocab, p.score_bytes)) {
     auto* base = static_cast<std::byte*>(p.workspace);
     const auto take = [&](int64_t size) {
       std::byte* result = base == nullptr ? nullptr : base + bytes;

@@ -1,5 +1,5 @@
-// Sums over the threads of a warp and of a block, and running sums, in an order that depends only on the number of
-// threads.
+// Sums and maxima over the threads of a warp and of a block, and running sums, in an order that depends only on the
+// number of threads.
 #pragma once
 
 #include "kernels/cuda/platform.h"
@@ -10,6 +10,15 @@ namespace subspect::kernels::gpu {
 template <class T>
 GPU_DEVICE T warp_sum(T value) {
   for (int offset = warp_size / 2; offset > 0; offset /= 2) value += shuffle_xor(full_warp, value, offset);
+  return value;
+}
+
+/// The largest value of the warp, in every lane; NaN is passed over.
+GPU_DEVICE float warp_max(float value) {
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+    const float other = shuffle_xor(full_warp, value, offset);
+    value = other > value ? other : value;
+  }
   return value;
 }
 
@@ -45,6 +54,20 @@ GPU_DEVICE T block_exclusive_sum(T value) {
   for (int earlier = 0; earlier < warp; ++earlier) total += before[earlier];
   barrier();  // before the next call writes `before`
   return total;
+}
+
+/// The largest value of the block, in every thread; NaN is passed over. Threads and callers as for `block_sum`.
+GPU_DEVICE float block_max(float value) {
+  GPU_SHARED(float, partial_max, warp_size);
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  const int warps = static_cast<int>(blockDim.x) / warp_size;
+  value = warp_max(value);
+  if (lane == 0) partial_max[warp] = value;
+  barrier();
+  const float largest = warp_max(partial_max[lane < warps ? lane : 0]);
+  barrier();  // before the next call writes `partial_max`
+  return largest;
 }
 
 }  // namespace subspect::kernels::gpu
