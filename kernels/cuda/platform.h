@@ -252,10 +252,10 @@ GPU_DEVICE RowPosition row_position(uint32_t tiles, int width) {
   return {blockIdx.x / tiles, (static_cast<int64_t>(tile) * blockDim.x + threadIdx.x) * width};
 }
 
-/// Blocks for a grid-stride loop over `count` items: enough to fill any GPU, never none.
+/// Blocks for a grid-stride loop over `count` items: enough to fill any GPU. None for none, which cannot be launched.
 inline int64_t loop_blocks(int64_t count, int threads) {
   const int64_t blocks = ceil_div(count, threads);
-  return blocks < 1 ? 1 : blocks > 4096 ? 4096 : blocks;
+  return blocks > 4096 ? 4096 : blocks;
 }
 
 }  // namespace subspect::kernels::gpu

@@ -1,6 +1,8 @@
 // The bias kernels, run by the shim, against the CPU kernels.
 #include "kernels/bias.h"
 
+#include <utility>
+
 #include "tests/simt/support.h"
 
 namespace subspect::kernels::test {
@@ -49,6 +51,14 @@ TYPED_TEST(SimtBias, GradientEqualsCpuAndAdds) {
         expect_same(dbias, first);  // the same bits in every order
       }
     }
+  }
+}
+
+TYPED_TEST(SimtBias, NothingToDoLaunchesNothing) {
+  using T = TypeParam;
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 8}, {8, 0}}) {
+    EXPECT_NO_THROW((bias_add<Cuda, T>(gpu, {nullptr, nullptr, nullptr, rows, cols})));
+    EXPECT_NO_THROW((bias_gradient<Cuda, T>(gpu, {nullptr, nullptr, rows, cols, nullptr})));
   }
 }
 

@@ -60,6 +60,7 @@ TYPED_TEST(SimtElementwise, NothingToDoLaunchesNothing) {
   EXPECT_NO_THROW((add<Cuda, T>(gpu, nullptr, nullptr, nullptr, 0)));
   EXPECT_NO_THROW((scale<Cuda, T>(gpu, nullptr, 1, nullptr, 0)));
   EXPECT_NO_THROW((fill<Cuda, T>(gpu, nullptr, 1, 0)));
+  EXPECT_NO_THROW((cast<Cuda, T, float16>(gpu, nullptr, nullptr, 0)));
 }
 
 template <class From, class To>
@@ -95,7 +96,7 @@ std::vector<T> interesting() {
         values.push_back(static_cast<T>(-std::ldexp(mantissa, exponent)));
       }
     }
-    for (const double value : {0.0, -0.0, 65504.0, 65519.0, 65520.0, 1e30, 3.39e38})
+    for (const double value : {0.0, -0.0, 65504.0, 65519.0, 65520.0, 1e30, 3.39e38, 1e300, -1e300})
       values.push_back(static_cast<T>(value));
     values.push_back(std::numeric_limits<T>::infinity());
     values.push_back(-std::numeric_limits<T>::infinity());

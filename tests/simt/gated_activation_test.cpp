@@ -1,6 +1,8 @@
 // The gated activations, run by the shim, against the CPU kernels.
 #include "kernels/gated_activation.h"
 
+#include <utility>
+
 #include "tests/simt/support.h"
 
 namespace subspect::kernels::test {
@@ -56,6 +58,15 @@ TYPED_TEST(SimtGatedActivation, ExtremeGatesStayFinite) {
   for (size_t i = 0; i < 8; ++i) {
     EXPECT_TRUE(std::isfinite(to_float(actual[i])));
     EXPECT_NEAR(to_float(actual[i]), to_float(y[i]), 0.01F * std::abs(to_float(y[i])) + 1e-4F);
+  }
+}
+
+TYPED_TEST(SimtGatedActivation, NothingToDoLaunchesNothing) {
+  using T = TypeParam;
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 8}, {8, 0}}) {
+    EXPECT_NO_THROW((gated_activation_forward<Cuda, T>(gpu, {nullptr, nullptr, rows, cols, GatedActivation::silu})));
+    EXPECT_NO_THROW(
+        (gated_activation_backward<Cuda, T>(gpu, {nullptr, nullptr, nullptr, rows, cols, GatedActivation::silu})));
   }
 }
 
