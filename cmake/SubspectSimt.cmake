@@ -1,6 +1,6 @@
 # simt_test: the .cu kernels, compiled by the host compiler against the shim in tests/simt and run on the CPU. They are
-# instrumented with -fsanitize=thread, whose callbacks the shim defines: the program is linked without libtsan. So the
-# sanitizer builds, which bring a runtime of their own, leave this program out.
+# instrumented with -fsanitize=thread,bounds,shift,integer-divide-by-zero, whose callbacks the shim defines: the program
+# is linked without libtsan and libubsan. So the sanitizer builds, which bring those, leave this program out.
 if(SUBSPECT_SANITIZE)
   message(STATUS "Without simt_test: its race detector excludes -fsanitize=${SUBSPECT_SANITIZE}")
   return()
@@ -18,7 +18,7 @@ target_link_libraries(simt_kernels PRIVATE subspect_options)
 # Below -O1 not every access is instrumented; packs of elements are read and written through pointers of other types.
 target_compile_options(simt_kernels PRIVATE
   -x c++ -include ${PROJECT_SOURCE_DIR}/tests/simt/device.h -O2 -g1 -fno-strict-aliasing -ffp-contract=off
-  -fsanitize=thread -Wno-unused-function)
+  -fsanitize=thread,bounds,shift,integer-divide-by-zero -fno-sanitize-recover=all -Wno-unused-function)
 
 file(GLOB simt_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/*.cpp)
 add_executable(simt_test ${simt_sources} $<TARGET_OBJECTS:simt_kernels>)

@@ -25,7 +25,8 @@ GPU_KERNEL(128) reduction_kernel(const float* x, float* y, Fault fault) {
       barrier();
     }
     const int last = fault == Fault::shared_out_of_bounds ? 129 : 128;
-    for (int i = 0; i < last; ++i) total += values[i];
+    const float* first = values;
+    for (int i = 0; i < last; ++i) total += first[i];
     if (fault != Fault::dropped_second_barrier) barrier();
   }
   y[fault == Fault::device_out_of_bounds ? self + 1 : self] = total;
@@ -35,7 +36,11 @@ GPU_KERNEL(128) reduction_kernel(const float* x, float* y, Fault fault) {
 GPU_KERNEL(32) packs_kernel(const float* x, float* y, Fault fault) {
   const auto self = static_cast<int>(threadIdx.x);
   const int skip = fault == Fault::misaligned_pack && self == 5 ? 2 : 0;
-  store(load<4>(x + 4 * self + skip), y + 4 * self);
+  Floats<4> pack = load<4>(x + 4 * self + skip);
+  if (self == 7) pack.value[blockDim.x / 8 - (fault == Fault::array_out_of_bounds ? 0 : 1)] += 0.0F;
+  const int bits = fault == Fault::wide_shift ? 32 : 0;
+  pack.value[0] *= static_cast<float>(1U << (self == 9 ? bits : 0));
+  store(pack, y + 4 * self);
 }
 
 GPU_KERNEL(64) exchange_kernel(const float* x, float* y, Fault fault) {

@@ -13,6 +13,8 @@ enum class Fault {
   device_out_of_bounds,     ///< writes one element too many
   misaligned_pack,          ///< loads 16 bytes from an address that does not divide by 16
   shared_out_of_bounds,     ///< reads one element too many
+  array_out_of_bounds,      ///< writes an element that a thread's own array does not have
+  wide_shift,               ///< shifts a number by as many bits as it has
   uninitialised_shared,     ///< reads a shared element that nobody wrote
   overwritten_copy_buffer,  ///< starts the next cp.async into a buffer that others still read
   early_copy_read,          ///< reads a cp.async destination without waiting

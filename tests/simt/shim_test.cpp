@@ -91,6 +91,8 @@ INSTANTIATE_TEST_SUITE_P(
         Planted{"DeviceOutOfBounds", run_reduction, 128, 128, Fault::device_out_of_bounds, "out of bounds: device"},
         Planted{"MisalignedPack", run_packs, 128, 128, Fault::misaligned_pack, "misaligned address: device"},
         Planted{"SharedOutOfBounds", run_reduction, 128, 128, Fault::shared_out_of_bounds, "out of bounds: shared"},
+        Planted{"ArrayOutOfBounds", run_packs, 128, 128, Fault::array_out_of_bounds, "out of bounds: element 4"},
+        Planted{"WideShift", run_packs, 128, 128, Fault::wide_shift, "shift by 32 bits"},
         Planted{"UninitialisedShared", run_reduction, 128, 128, Fault::uninitialised_shared, "uninitialised read"},
         Planted{"OverwrittenCopyBuffer", run_pipeline, 512, 128, Fault::overwritten_copy_buffer, "shared memory, "},
         Planted{"EarlyCopyRead", run_pipeline, 512, 128, Fault::early_copy_read, "cp.async in flight"},
