@@ -26,16 +26,18 @@ struct LinearCrossEntropyParams {
   int64_t tokens = 0;
   int64_t vocab = 0;
   int64_t dim = 0;
-  int64_t score_bytes = 0;    ///< memory for the scores of a chunk, about; 0: 32 MiB on the CPU, 1 GiB on CUDA
-  void* workspace = nullptr;  ///< `linear_cross_entropy_workspace_bytes`
+  int64_t counted_tokens = -1;  ///< tokens that count, exactly, or -1 when the caller does not know: see below
+  int64_t score_bytes = 0;      ///< memory for the scores of a chunk, about; 0: 32 MiB on the CPU, 1 GiB on CUDA
+  void* workspace = nullptr;    ///< `linear_cross_entropy_workspace_bytes`
 };
 
 template <Device D, class T>
 int64_t linear_cross_entropy_workspace_bytes(const LinearCrossEntropyParams<T>& p);
 
 /// Loss, and gradients where asked for, of softmax(x W^T) against the targets. Scores and softmax are float32, the loss
-/// is summed in float64. Tokens that do not count have zero gradients; on CUDA they are multiplied nevertheless, so
-/// their rows of x must be finite. T: float, bfloat16.
+/// is summed in float64. Tokens that do not count have zero gradients. On CUDA they are left out of the products only
+/// with `counted_tokens`; otherwise they are multiplied with zeros, and their rows of x must be finite. With a wrong
+/// `counted_tokens` the results are wrong, but `target_count` is not, so that it can be checked. T: float, bfloat16.
 template <Device D, class T>
 void linear_cross_entropy(Context<D> on, const LinearCrossEntropyParams<T>& p);
 

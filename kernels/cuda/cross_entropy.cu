@@ -13,10 +13,9 @@ constexpr int sum_threads = 1024;
 constexpr int width = 4;  ///< scores that one load takes
 constexpr int loads = 4;  ///< in flight for each thread
 constexpr int64_t tile = static_cast<int64_t>(threads) * width * loads;
-constexpr float lowest = -3.40282347e38F;         ///< below every score, and finite: no difference with it is NaN
-constexpr uint32_t minus_infinity = 0xff800000U;  ///< its exponential is 0, whatever the maximum
+constexpr float lowest = -3.40282347e38F;  ///< below every score, and finite: no difference with it is NaN
 
-/// This thread's scores of a tile, minus infinity beyond the row's end.
+/// This thread's scores of a tile, `lowest` beyond the row's end.
 struct TileScores {
   Floats<width> part[loads];
 };
@@ -35,7 +34,7 @@ GPU_DEVICE TileScores load_tile(const float* scores, int64_t first, int64_t voca
     if (at < vocab) part = load<width>(scores + at);  // rows are padded to whole loads
     GPU_UNROLL
     for (int j = 0; j < width; ++j) {
-      tile_scores.part[i].value[j] = at + j < vocab ? part.value[j] : float_of(minus_infinity);
+      tile_scores.part[i].value[j] = at + j < vocab ? part.value[j] : lowest;
     }
   }
   return tile_scores;
@@ -47,7 +46,7 @@ struct Normalizer {
   float sum;  ///< of exp(score - maximum)
 };
 
-/// Of the scores that this thread sees.
+/// Of the scores that this thread sees. What it adds for padding while it has seen nothing else is scaled to 0 later.
 GPU_DEVICE Normalizer scan_row(const float* scores, int64_t vocab) {
   Normalizer seen{lowest, 0};
   for (int64_t first = 0; first < vocab; first += tile) {
