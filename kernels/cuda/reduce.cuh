@@ -13,10 +13,11 @@ GPU_DEVICE T warp_sum(T value) {
   return value;
 }
 
-/// The largest value of the warp, in every lane; NaN is passed over.
-GPU_DEVICE float warp_max(float value) {
+/// The maximum over the warp, in every lane; a NaN counts only where it is the lane's own.
+template <class T>
+GPU_DEVICE T warp_max(T value) {
   for (int offset = warp_size / 2; offset > 0; offset /= 2) {
-    const float other = shuffle_xor(full_warp, value, offset);
+    const T other = shuffle_xor(full_warp, value, offset);
     value = other > value ? other : value;
   }
   return value;
@@ -56,18 +57,19 @@ GPU_DEVICE T block_exclusive_sum(T value) {
   return total;
 }
 
-/// The largest value of the block, in every thread; NaN is passed over. Threads and callers as for `block_sum`.
-GPU_DEVICE float block_max(float value) {
-  GPU_SHARED(float, partial_max, warp_size);
+/// The maximum over the block, in every thread; as `block_sum`.
+template <class T>
+GPU_DEVICE T block_max(T value) {
+  GPU_SHARED(T, partial_max, warp_size);
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
   const int warp = static_cast<int>(threadIdx.x) / warp_size;
   const int warps = static_cast<int>(blockDim.x) / warp_size;
   value = warp_max(value);
   if (lane == 0) partial_max[warp] = value;
   barrier();
-  const float largest = warp_max(partial_max[lane < warps ? lane : 0]);
+  const T maximum = warp_max(partial_max[lane < warps ? lane : 0]);
   barrier();  // before the next call writes `partial_max`
-  return largest;
+  return maximum;
 }
 
 }  // namespace subspect::kernels::gpu
