@@ -1,6 +1,8 @@
 # simt_test: the .cu kernels, compiled by the host compiler against the shim in tests/simt and run on the CPU. They are
 # instrumented with -fsanitize=thread,bounds,shift,integer-divide-by-zero, whose callbacks the shim defines: the program
 # is linked without libtsan and libubsan. So the sanitizer builds, which bring those, leave this program out.
+#
+# emulated_test: what uses the CUDA libraries, over the stand-in for them in tests/simt/cuda. It wants NVIDIA's headers.
 if(SUBSPECT_SANITIZE)
   message(STATUS "Without simt_test: its race detector excludes -fsanitize=${SUBSPECT_SANITIZE}")
   return()
@@ -12,16 +14,56 @@ file(GLOB cuda_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu
 list(FILTER cuda_kernels EXCLUDE REGEX "sm90")
 file(GLOB faulty_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/*.cu)
 set_source_files_properties(${cuda_kernels} ${faulty_kernels} PROPERTIES LANGUAGE CXX)
-add_library(simt_kernels OBJECT ${cuda_kernels} ${faulty_kernels})
-target_include_directories(simt_kernels PRIVATE ${PROJECT_SOURCE_DIR})
-target_link_libraries(simt_kernels PRIVATE subspect_options)
-# Below -O1 not every access is instrumented; packs of elements are read and written through pointers of other types.
-target_compile_options(simt_kernels PRIVATE
-  -x c++ -include ${PROJECT_SOURCE_DIR}/tests/simt/device.h -O2 -g1 -fno-strict-aliasing -ffp-contract=off
-  -fsanitize=thread,bounds,shift,integer-divide-by-zero -fno-sanitize-recover=all -Wno-unused-function)
+add_library(simt_kernels OBJECT ${cuda_kernels})
+add_library(simt_faults OBJECT ${faulty_kernels})
+foreach(target simt_kernels simt_faults)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE subspect_options)
+  # Below -O1 not every access is instrumented; packs of elements are read and written through pointers of other types.
+  target_compile_options(${target} PRIVATE
+    -x c++ -include ${PROJECT_SOURCE_DIR}/tests/simt/device.h -O2 -g1 -fno-strict-aliasing -ffp-contract=off
+    -fsanitize=thread,bounds,shift,integer-divide-by-zero -fno-sanitize-recover=all -Wno-unused-function)
+endforeach()
 
 file(GLOB simt_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/*.cpp)
-add_executable(simt_test ${simt_sources} $<TARGET_OBJECTS:simt_kernels>)
-target_link_libraries(simt_test PRIVATE
-  subspect_options subspect_kernels ${BOOST_CONTEXT_LIBRARY} ${CMAKE_DL_LIBS} GTest::gmock GTest::gtest_main)
+set(simt_tests ${simt_sources})
+list(FILTER simt_tests INCLUDE REGEX "_test\\.cpp$")
+list(REMOVE_ITEM simt_sources ${simt_tests})
+add_library(simt_shim STATIC ${simt_sources})
+target_include_directories(simt_shim PUBLIC ${PROJECT_SOURCE_DIR})
+target_link_libraries(simt_shim PRIVATE subspect_options PUBLIC ${BOOST_CONTEXT_LIBRARY} ${CMAKE_DL_LIBS})
+
+add_executable(simt_test ${simt_tests} $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_faults>)
+target_link_libraries(simt_test PRIVATE subspect_options simt_shim subspect_kernels GTest::gmock GTest::gtest_main)
 gtest_discover_tests(simt_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)
+
+find_path(SUBSPECT_CUDA_HEADERS cuda_runtime_api.h
+  HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{CUDA_HOME}/include $ENV{CUDA_PATH}/include /usr/local/cuda/include)
+if(NOT SUBSPECT_CUDA_HEADERS OR NOT EXISTS ${SUBSPECT_CUDA_HEADERS}/cublasLt.h
+   OR NOT EXISTS ${SUBSPECT_CUDA_HEADERS}/cusolverDn.h)
+  message(STATUS "Without emulated_test: no headers of CUDA, cuBLAS and cuSOLVER")
+  return()
+endif()
+
+# The libraries' entry points on host memory. Nothing but tests links it.
+file(GLOB stand_in_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/cuda/*.cpp)
+set(stand_in_tests ${stand_in_sources})
+list(FILTER stand_in_tests INCLUDE REGEX "_test\\.cpp$")
+list(REMOVE_ITEM stand_in_sources ${stand_in_tests})
+add_library(simt_cuda STATIC ${stand_in_sources})
+target_include_directories(simt_cuda SYSTEM PUBLIC ${SUBSPECT_CUDA_HEADERS})
+target_link_libraries(simt_cuda
+  PRIVATE subspect_options PUBLIC simt_shim PRIVATE PkgConfig::OPENBLAS ${LAPACKE_LIBRARY})
+
+# What of the kernels runs on the host: the calls of cuBLASLt.
+file(GLOB cuda_host_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cpp)
+add_library(simt_kernels_host OBJECT ${cuda_host_sources})
+target_include_directories(simt_kernels_host PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(simt_kernels_host PRIVATE subspect_options simt_cuda nlohmann_json::nlohmann_json)
+
+file(GLOB library_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/libraries/*_test.cpp)
+add_executable(emulated_test ${stand_in_tests} ${library_tests}
+  $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_faults> $<TARGET_OBJECTS:simt_kernels_host>)
+target_link_libraries(emulated_test PRIVATE
+  subspect_options simt_cuda subspect_kernels nlohmann_json::nlohmann_json GTest::gmock GTest::gtest_main)
+gtest_discover_tests(emulated_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)

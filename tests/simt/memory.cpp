@@ -137,6 +137,7 @@ std::string describe_site(const void* site) {
 }
 
 std::string describe_past(const Past& past) {
+  if (past.site == nullptr) return "a copy or a library call";
   return "thread " + std::to_string(past.thread) + " of block " + std::to_string(past.block) + " at " +
          describe_site(past.site);
 }
@@ -147,8 +148,8 @@ const char* name(Access access) {
 
 [[noreturn]] void fail_access(const std::string& what, const Arena& arena, Access access, const void* site,
                               int thread) {
-  fail(what + ": " + arena.name + " memory, " + name(access) + " by " + describe(thread) + " at " +
-       describe_site(site));
+  fail(what + ": " + arena.name + " memory, " + name(access) +
+       (site == nullptr ? "" : " by " + describe(thread) + " at " + describe_site(site)));
 }
 
 void check_race(const Arena& arena, const History& history, Access access, const void* site, int thread) {

@@ -196,7 +196,7 @@ std::string describe(int thread) {
 }
 
 void fail(const std::string& what) {
-  scheduler.failure = std::string("simt: kernel ") + block.kernel + ": " + what;
+  scheduler.failure = std::string(running ? "simt: kernel " : "simt: ") + block.kernel + ": " + what;
   if (!running) throw Failure(with_places(std::exchange(scheduler.failure, {})));
   void* abandoned = nullptr;
   jump_to_main(abandoned);
