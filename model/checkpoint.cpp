@@ -145,7 +145,7 @@ void write_weights(Stream& stream, const NamedTensors& tensors, const fs::path& 
     const Tensor& value = values[index];
     const bool as_is =
         value.device().type == runtime::DeviceType::cpu && value.is_contiguous() && value.dtype() == specs[index].dtype;
-    return as_is ? value : value.to(stream, specs[index].dtype);
+    return as_is ? value : value.to_cpu(stream, specs[index].dtype);
   };
   runtime::io::write_safetensors_set(directory, specs, provide, {.max_shard_bytes = options.max_shard_bytes});
 }

@@ -2,9 +2,13 @@
 #include "runtime/tensor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
+#include "kernels/elementwise.h"
+#include "kernels/strided_copy.h"
+#include "runtime/dispatch.h"
 #include "runtime/error.h"
 #include "runtime/storage.h"
 
@@ -112,8 +116,70 @@ size_t checked_axis(int64_t axis, int64_t dim, const char* op) {
   return static_cast<size_t>(axis < 0 ? axis + dim : axis);
 }
 
-void require_on_host(const Tensor& tensor, const char* op) {
-  require(tensor.defined() && tensor.device().type == DeviceType::cpu, op, "the tensor must be in host memory.");
+bool is_on_host(const Tensor& tensor) {
+  return tensor.device().type == DeviceType::cpu;
+}
+
+constexpr int64_t upload_part_bytes = 32 << 20;
+
+// Calls body.operator()<T>() for the C++ type of a floating-point dtype.
+template <class Body>
+void with_floating_type(DType dtype, Body&& body) {
+  require(is_floating_point(dtype), "Tensor::copy_from",
+          "conversions on a GPU must be between floating-point types. Received {}.", name(dtype));
+  if (dtype == DType::bfloat16) return body.template operator()<bfloat16>();
+  if (dtype == DType::float16) return body.template operator()<float16>();
+  if (dtype == DType::float64) return body.template operator()<double>();
+  body.template operator()<float>();
+}
+
+// Both contiguous and on the stream's device.
+void convert_on_device(Stream& stream, const Tensor& source, const Tensor& target) {
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> on) {
+    with_floating_type(source.dtype(), [&]<class From>() {
+      with_floating_type(target.dtype(), [&]<class To>() {
+        kernels::cast<D, From, To>(on, source.data<From>(), target.data<To>(), source.numel());
+      });
+    });
+  });
+}
+
+// The widest element, up to 16 bytes, that rows of both views divide into; a row of one such element stays as it is.
+void widen_elements(kernels::StridedCopyParams& p) {
+  constexpr size_t last = kernels::strided_axes - 1;
+  if (p.from_strides[last] != 1 || p.to_strides[last] != 1) return;
+  const auto even = [&] {
+    bool all = p.element_bytes < 16 && p.sizes[last] % 2 == 0;
+    for (size_t axis = 0; axis < last; ++axis)
+      all = all && p.from_strides[axis] % 2 == 0 && p.to_strides[axis] % 2 == 0;
+    const auto addresses = reinterpret_cast<uintptr_t>(p.from) | reinterpret_cast<uintptr_t>(p.to);
+    return all && addresses % static_cast<uintptr_t>(2 * p.element_bytes) == 0;
+  };
+  while (even()) {
+    p.element_bytes *= 2;
+    p.sizes[last] /= 2;
+    for (size_t axis = 0; axis < last; ++axis) {
+      p.from_strides[axis] /= 2;
+      p.to_strides[axis] /= 2;
+    }
+  }
+}
+
+// Of one dtype and shape, on the stream's device, in any layout.
+void copy_strided(Stream& stream, const Tensor& source, const Tensor& target) {
+  require(source.dim() <= kernels::strided_axes, "Tensor::copy_from",
+          "a view that is not contiguous must have at most {} axes. Received {}.", kernels::strided_axes,
+          to_string(source.shape()));
+  if (source.numel() == 0) return;
+  kernels::StridedCopyParams p{.from = source.raw(), .to = target.raw(), .element_bytes = element_size(source.dtype())};
+  const auto unused = static_cast<size_t>(kernels::strided_axes - source.dim());
+  for (size_t axis = 0; axis < source.shape().size(); ++axis) {
+    p.sizes[unused + axis] = source.shape()[axis];
+    p.from_strides[unused + axis] = source.strides()[axis];
+    p.to_strides[unused + axis] = target.strides()[axis];
+  }
+  widen_elements(p);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> on) { kernels::strided_copy<D>(on, p); });
 }
 
 }  // namespace
@@ -192,7 +258,7 @@ void* Tensor::checked_data(DType expected) const {
 
 template <class T>
 std::span<T> Tensor::values() const {
-  require_on_host(*this, "Tensor::values");
+  require(defined() && is_on_host(*this), "Tensor::values", "the tensor must be in host memory.");
   require(is_contiguous(), "Tensor::values", "the tensor must be contiguous. Received strides [{}].",
           fmt::join(strides_, ", "));
   return {data<T>(), static_cast<size_t>(numel())};
@@ -241,16 +307,32 @@ Tensor Tensor::to(Stream& stream, DType dtype) const {
   return result;
 }
 
+Tensor Tensor::to_cpu(Stream& stream, DType dtype) const {
+  require(defined(), "Tensor::to_cpu", "the tensor must be defined.");
+  const auto bytes = std::make_shared<std::vector<char>>(static_cast<size_t>(numel() * element_size(dtype)));
+  Tensor result = wrap(bytes->data(), shape_, dtype, Device{}, bytes);
+  result.copy_from(stream, *this);
+  return result;
+}
+
 void Tensor::copy_from(Stream& stream, const Tensor& source) const {
   require(defined() && source.defined(), "Tensor::copy_from", "both tensors must be defined.");
   require(shape_ == source.shape_, "Tensor::copy_from", "shapes must be equal. Received {} and {}.",
           runtime::to_string(shape_), runtime::to_string(source.shape_));
+  for (const Tensor* tensor : {this, &source}) {
+    require(tensor->device_ == stream.device() || is_on_host(*tensor), "Tensor::copy_from",
+            "tensors must be on {} or in host memory. Received {}.", stream.device().to_string(),
+            tensor->device_.to_string());
+  }
+  if (is_on_host(*this)) return is_on_host(source) ? copy_on_host(source) : download(stream, source);
+  return is_on_host(source) ? upload(stream, source) : copy_on_device(stream, source);
+}
+
+void Tensor::copy_on_host(const Tensor& source) const {
   if (dtype_ == source.dtype_ && is_contiguous() && source.is_contiguous()) {
-    stream.copy_from_host(raw(), source.raw(), bytes());
+    if (numel() > 0) std::memcpy(raw(), source.raw(), static_cast<size_t>(bytes()));
     return;
   }
-  require_on_host(*this, "Tensor::copy_from");
-  require_on_host(source, "Tensor::copy_from");
   with_type(source.dtype_, [&]<class From>() {
     const From* from = source.data<From>();
     with_type(dtype_, [&]<class To>() {
@@ -267,6 +349,50 @@ void Tensor::copy_from(Stream& stream, const Tensor& source) const {
   });
 }
 
+// Both on the GPU: strided views are copied as they are, conversions go from contiguous to contiguous memory.
+void Tensor::copy_on_device(Stream& stream, const Tensor& source) const {
+  const bool contiguous = is_contiguous() && source.is_contiguous();
+  if (dtype_ == source.dtype_) {
+    if (contiguous) return stream.copy(raw(), source.raw(), bytes());
+    return copy_strided(stream, source, *this);
+  }
+  if (contiguous) return convert_on_device(stream, source, *this);
+  const Tensor packed = source.is_contiguous() ? source : source.clone(stream);
+  if (is_contiguous()) return convert_on_device(stream, packed, *this);
+  copy_strided(stream, packed.to(stream, dtype_), *this);
+}
+
+void Tensor::upload(Stream& stream, const Tensor& source) const {
+  if (!source.is_contiguous()) return upload(stream, source.to_cpu(stream, source.dtype_));
+  if (!is_contiguous()) return copy_on_device(stream, source.to(stream, dtype_));
+  if (dtype_ == source.dtype_) return stream.copy_from_host(raw(), source.raw(), bytes());
+  upload_converted(stream, source);
+}
+
+// In parts, so that little memory is needed beside the tensor. The next part's copy waits in stream order until this
+// one's conversion has read the memory that both pass through.
+void Tensor::upload_converted(Stream& stream, const Tensor& source) const {
+  const int64_t count = numel();
+  if (count == 0) return;
+  const int64_t part = std::min(count, upload_part_bytes / element_size(source.dtype_));
+  const MemoryScope scope(*stream.allocator(), MemoryTag::workspace);
+  const Tensor buffer = empty(stream, {part}, source.dtype_);
+  const Tensor from = source.view({count});
+  const Tensor to = view({count});
+  for (int64_t begin = 0; begin < count; begin += part) {
+    const int64_t size = std::min(part, count - begin);
+    const Tensor staged = buffer.narrow(0, 0, size);
+    stream.copy_from_host(staged.raw(), from.narrow(0, begin, size).raw(), staged.bytes());
+    convert_on_device(stream, staged, to.narrow(0, begin, size));
+  }
+}
+
+void Tensor::download(Stream& stream, const Tensor& source) const {
+  if (!source.is_contiguous()) return download(stream, source.clone(stream));
+  if (dtype_ == source.dtype_ && is_contiguous()) return stream.copy_to_host(raw(), source.raw(), bytes());
+  copy_on_host(source.to_cpu(stream, source.dtype_));
+}
+
 void Tensor::fill_zero(Stream& stream) const {
   require(defined() && is_contiguous(), "Tensor::fill_zero", "the tensor must be contiguous. Received {}.",
           runtime::to_string(shape_));
@@ -277,12 +403,7 @@ template <class T>
 std::vector<T> Tensor::to_host(Stream& stream) const {
   require(defined(), "Tensor::to_host", "the tensor must be defined.");
   std::vector<T> values(static_cast<size_t>(numel()));
-  if (dtype_ == dtype_of<T> && is_contiguous()) {
-    stream.copy_to_host(values.data(), raw(), bytes());
-    return values;
-  }
-  require_on_host(*this, "Tensor::to_host");
-  with_type(dtype_, [&]<class From>() { gather(data<From>(), Layout{shape_, strides_}, values.data()); });
+  wrap(values.data(), shape_, dtype_of<T>, Device{}, nullptr).copy_from(stream, *this);
   return values;
 }
 

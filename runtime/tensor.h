@@ -56,10 +56,15 @@ class Tensor {
   Tensor narrow(int64_t axis, int64_t begin, int64_t length) const;  ///< shares memory
   Tensor transpose() const;                                          ///< 2-D; shares memory
 
-  /// New contiguous memory on the stream's device, converted to `dtype`.
+  /// New contiguous memory on the stream's device, converted to `dtype`. The tensor is on that device, or in host
+  /// memory.
   Tensor to(Stream& stream, DType dtype) const;
   Tensor clone(Stream& stream) const { return to(stream, dtype_); }
-  /// Overwrites this tensor's values; shapes equal, dtypes converted.
+  /// New contiguous host memory, converted to `dtype`; returns when the values have arrived.
+  Tensor to_cpu(Stream& stream, DType dtype) const;
+  /// Overwrites this tensor's values; shapes equal, dtypes converted. Source and target are each on the stream's device
+  /// or in host memory. On a GPU: conversions between floating-point types only, and done there; 2 to 16 bytes an
+  /// element and at most 4 axes where memory is not contiguous. A host source may be overwritten on return.
   void copy_from(Stream& stream, const Tensor& source) const;
   void fill_zero(Stream& stream) const;
 
@@ -79,6 +84,11 @@ class Tensor {
 
  private:
   void* checked_data(DType expected) const;
+  void copy_on_host(const Tensor& source) const;
+  void copy_on_device(Stream& stream, const Tensor& source) const;
+  void upload(Stream& stream, const Tensor& source) const;
+  void upload_converted(Stream& stream, const Tensor& source) const;
+  void download(Stream& stream, const Tensor& source) const;
 
   std::shared_ptr<Storage> storage_;
   int64_t offset_ = 0;  // elements
