@@ -161,6 +161,7 @@ Decoder::Decoder(Stream& stream, DecoderConfig config, DType dtype) : config_(st
   const Architecture* architecture = find_architecture(config_.model_type);
   runtime::require(architecture != nullptr, "decoder", "a registered architecture is required. Received \"{}\".",
                    config_.model_type);
+  const runtime::MemoryScope scope(*stream.allocator(), runtime::MemoryTag::weights);
   const TensorNames& names = architecture->names;
   embedding_ = make_parameter(stream, dtype, {{names.embedding + ".weight", config_.vocab_size}}, config_.hidden_size);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
@@ -210,6 +211,7 @@ Variable Decoder::forward(const Execution& on, const Tensor& ids, const Tensor& 
                           const ForwardOptions& options) {
   runtime::require(on.tape == nullptr || options.hidden_states == nullptr, "decoder",
                    "hidden states are collected in inference only. Received a tape.");
+  const runtime::MemoryScope scope(*on.stream.allocator(), runtime::MemoryTag::activations);
   // The residual stream [T, D] and the update that the next norm will add to it; the first block has no update.
   std::vector<Variable> stream = {ops::embedding(on, embedding_, ids)};
   for (int64_t layer = 0; layer < config_.layers; ++layer) {

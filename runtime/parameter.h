@@ -22,7 +22,10 @@ struct Parameter {
   Tensor grad;   ///< float32, same shape; undefined until `allocate_grad`. Ops add to it.
 
   bool trained() const { return grad.defined(); }
-  void allocate_grad(Stream& stream) { grad = Tensor::zeros(stream, value.shape(), DType::float32); }
+  void allocate_grad(Stream& stream) {
+    const MemoryScope scope(*stream.allocator(), MemoryTag::gradients);
+    grad = Tensor::zeros(stream, value.shape(), DType::float32);
+  }
   /// The rows of one part, sharing memory.
   Tensor part_value(const Part& part) const { return value.narrow(0, part.row_begin, part.row_end - part.row_begin); }
 };

@@ -61,6 +61,7 @@ void Tape::backward(std::span<const Variable> outputs, std::vector<Tensor> grads
 }
 
 void Tape::walk() {
+  const MemoryScope scope(*stream_->allocator(), MemoryTag::activations);
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();

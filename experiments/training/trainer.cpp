@@ -39,7 +39,7 @@ StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const
                    sequences.size());
   const auto scale = static_cast<float>(1.0 / static_cast<double>(result.predicted));
   runtime::optim::zero_grads(stream_, parameters_);
-  double loss_sum = 0;
+  std::vector<runtime::Tensor> loss_sums;  // read once all work of the step is queued
   for (const std::vector<size_t>& members : micro_batches(sequences, options_)) {
     std::vector<model::Document> documents;
     documents.reserve(members.size());
@@ -47,10 +47,12 @@ StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const
     const model::Batch batch = model::pack(stream_, documents);
     runtime::Tape tape(stream_);
     const auto loss = decoder_.loss({stream_, &tape}, batch, scale, {.recompute = options_.recompute});
-    loss_sum += loss.loss_sum;
-    if (!std::isfinite(loss.loss_sum)) throw_not_finite("the loss");
+    loss_sums.push_back(loss.loss_sum);
     tape.backward(loss.loss);
   }
+  double loss_sum = 0;
+  for (const runtime::Tensor& sum : loss_sums) loss_sum += sum.to_host<double>(stream_)[0];
+  if (!std::isfinite(loss_sum)) throw_not_finite("the loss");
   result.loss = loss_sum / static_cast<double>(result.predicted);
   return result;
 }

@@ -121,6 +121,7 @@ Variable attention(const Execution& on, const Variable& qkv, const AttentionPara
 
 PagedCache PagedCache::allocate(Stream& stream, int64_t pages, int64_t page_size, int64_t kv_heads, int64_t head_dim,
                                 DType dtype) {
+  const MemoryScope scope(*stream.allocator(), MemoryTag::cache);
   const Shape shape = {pages, page_size, kv_heads, head_dim};
   return {Tensor::zeros(stream, shape, dtype), Tensor::zeros(stream, shape, dtype), page_size};
 }

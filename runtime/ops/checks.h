@@ -17,6 +17,7 @@ void require_tensor(const Stream& stream, const Tensor& tensor, const Shape& sha
 
 /// Scratch memory for one kernel call.
 inline Tensor workspace(Stream& stream, int64_t bytes) {
+  const MemoryScope scope(*stream.allocator(), MemoryTag::workspace);
   return Tensor::empty(stream, {bytes}, DType::uint8);
 }
 

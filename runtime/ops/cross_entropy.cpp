@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "kernels/elementwise.h"
 #include "kernels/linear_cross_entropy.h"
 #include "runtime/dispatch.h"
 #include "runtime/ops/checks.h"
@@ -20,8 +21,8 @@ struct Outputs {
 };
 
 struct Totals {
-  double loss_sum = 0;
-  int64_t target_count = 0;
+  Tensor loss_sum;
+  Tensor target_count;
 };
 
 Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tensor& targets, float gradient_scale,
@@ -30,15 +31,14 @@ Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tenso
   require_matrix(stream, weight.value, op, "the weight");
   require_tensor(stream, weight.value, {weight.value.size(0), x.size(1)}, x.dtype(), op, "the weight");
   require_tensor(stream, targets, {x.size(0)}, DType::int32, op, "targets");
-  const Tensor loss_sum = Tensor::zeros(stream, {1}, DType::float64);
-  const Tensor target_count = Tensor::zeros(stream, {1}, DType::int64);
+  const Totals totals{Tensor::zeros(stream, {1}, DType::float64), Tensor::zeros(stream, {1}, DType::int64)};
   dispatch(stream, x.dtype(), op, [&]<class D, class T>(kernels::Context<D> context) {
     kernels::LinearCrossEntropyParams<T> p{
         .x = x.data<T>(),
         .weight = weight.value.data<T>(),
         .targets = targets.data<int32_t>(),
-        .loss_sum = loss_sum.data<double>(),
-        .target_count = target_count.data<int64_t>(),
+        .loss_sum = totals.loss_sum.data<double>(),
+        .target_count = totals.target_count.data<int64_t>(),
         .log_probabilities = outputs.log_probabilities.defined() ? outputs.log_probabilities.data<float>() : nullptr,
         .dx = outputs.dx.defined() ? outputs.dx.data<T>() : nullptr,
         .dweight = outputs.dweight,
@@ -50,7 +50,15 @@ Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tenso
     p.workspace = scratch.raw();
     kernels::linear_cross_entropy<D, T>(context, p);
   });
-  return {loss_sum.to_host<double>(stream)[0], target_count.to_host<int64_t>(stream)[0]};
+  return totals;
+}
+
+Tensor scaled_loss(Stream& stream, const Tensor& loss_sum, float gradient_scale) {
+  const Tensor loss = loss_sum.to(stream, DType::float32);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+    kernels::scale<D, float>(context, loss.data<float>(), gradient_scale, loss.data<float>(), 1);
+  });
+  return loss;
 }
 
 }  // namespace
@@ -63,8 +71,7 @@ CrossEntropy linear_cross_entropy(const Execution& on, const Variable& x, Parame
   if (recorded) outputs.dweight = grad_data(weight);
   const Totals totals = run(on.stream, x.value, weight, targets, gradient_scale, outputs, "linear_cross_entropy");
 
-  const auto scaled = static_cast<float>(totals.loss_sum * static_cast<double>(gradient_scale));
-  CrossEntropy result{totals.loss_sum, totals.target_count, {Tensor::from_host<float>(on.stream, {&scaled, 1}, {1})}};
+  CrossEntropy result{totals.loss_sum, totals.target_count, {scaled_loss(on.stream, totals.loss_sum, gradient_scale)}};
   if (!recorded) return result;
   auto walk = [dx = std::move(outputs.dx), id = x.id](Tape& tape, std::span<const Tensor>) mutable {
     tape.accumulate({Tensor(), id}, std::exchange(dx, Tensor()));

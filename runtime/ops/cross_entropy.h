@@ -9,12 +9,12 @@ namespace subspect::runtime::ops {
 inline constexpr int32_t ignored_target = -100;
 
 struct CrossEntropy {
-  double loss_sum = 0;       ///< sum of -log p(target) over the tokens that count, not scaled
-  int64_t target_count = 0;  ///< tokens that count
-  Variable loss;             ///< [1] float32: loss_sum * gradient_scale; give it to `Tape::backward(loss)`
+  Tensor loss_sum;      ///< [1] float64: sum of -log p(target) over the tokens that count, not scaled
+  Tensor target_count;  ///< [1] int64: tokens that count
+  Variable loss;        ///< [1] float32: loss_sum * gradient_scale; give it to `Tape::backward(loss)`
 };
 
-/// Sum over tokens of -log softmax(x W^T)[target].
+/// Sum over tokens of -log softmax(x W^T)[target]. The sums stay on the device: reading them waits for the stream.
 ///
 /// With a tape, the gradients of gradient_scale * loss_sum are computed chunk by chunk in this call: that of the
 /// weight is added to `weight.grad` here (each recorded call must be followed by its backward pass), that of x is

@@ -6,6 +6,7 @@
 #include "kernels/sampling.h"
 #include "runtime/dispatch.h"
 #include "runtime/error.h"
+#include "runtime/ops/checks.h"
 
 namespace subspect::runtime::ops {
 
@@ -59,8 +60,8 @@ Tensor sample(const Execution& on, const Tensor& logits, const Tensor& uniforms,
                                       .workspace = nullptr};
   dispatch_device(on.stream, [&]<kernels::Device D>(kernels::Context<D> context) {
     const int64_t bytes = std::max<int64_t>(1, kernels::sample_workspace_bytes<D>(kernel_params));
-    const Tensor workspace = Tensor::empty(on.stream, {bytes}, DType::uint8);
-    kernel_params.workspace = workspace.raw();
+    const Tensor scratch = workspace(on.stream, bytes);
+    kernel_params.workspace = scratch.raw();
     kernels::sample(context, kernel_params);
   });
   return ids;

@@ -27,6 +27,7 @@ double decay_of(const Parameter& parameter, double weight_decay) {
 Optimizer::Optimizer(Stream& stream, std::span<Parameter* const> parameters, double lr, bool master_weights,
                      std::span<const std::string_view> moments)
     : stream_(&stream), lr_(lr) {
+  const MemoryScope scope(*stream.allocator(), MemoryTag::optimizer);
   for (Parameter* parameter : parameters) {
     if (!parameter->trained()) continue;
     Slot slot{.parameter = parameter, .name = first_name(*parameter), .master = {}, .moments = {}};

@@ -109,8 +109,8 @@ TEST(DecoderTest, LogProbabilitiesAddUpToTheLoss) {
     EXPECT_LE(value, 0);
     sum -= value;
   }
-  EXPECT_EQ(loss.target_count, batch.predicted);
-  EXPECT_NEAR(sum, loss.loss_sum, 1e-5 * loss.loss_sum);
+  EXPECT_EQ(loss.target_count.to_host<int64_t>(testing::cpu())[0], batch.predicted);
+  EXPECT_NEAR(sum, loss.loss_sum.to_host<double>(testing::cpu())[0], 1e-5 * sum);
   EXPECT_NEAR(loss.loss.value.to_host<float>(testing::cpu())[0], sum, 1e-5 * sum);
 }
 
