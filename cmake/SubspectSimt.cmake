@@ -61,9 +61,20 @@ add_library(simt_kernels_host OBJECT ${cuda_host_sources})
 target_include_directories(simt_kernels_host PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(simt_kernels_host PRIVATE subspect_options simt_cuda nlohmann_json::nlohmann_json)
 
+# The runtime as a build with CUDA has it, over the stand-in.
+file(GLOB_RECURSE emulated_runtime_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/*.cpp)
+add_library(simt_runtime STATIC ${emulated_runtime_sources})
+target_compile_definitions(simt_runtime PUBLIC SUBSPECT_CUDA)
+target_include_directories(simt_runtime PUBLIC ${PROJECT_SOURCE_DIR})
+target_link_libraries(simt_runtime
+  PUBLIC simt_cuda subspect_kernels fmt::fmt nlohmann_json::nlohmann_json
+  PRIVATE subspect_options spdlog::spdlog OpenSSL::Crypto PkgConfig::OPENBLAS ${LAPACKE_LIBRARY} ZLIB::ZLIB
+          LibLZMA::LibLZMA PkgConfig::ZSTD)
+
 file(GLOB library_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/libraries/*_test.cpp)
 add_executable(emulated_test ${stand_in_tests} ${library_tests}
   $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_faults> $<TARGET_OBJECTS:simt_kernels_host>)
 target_link_libraries(emulated_test PRIVATE
-  subspect_options simt_cuda subspect_kernels nlohmann_json::nlohmann_json GTest::gmock GTest::gtest_main)
+  subspect_options simt_runtime simt_cuda subspect_kernels nlohmann_json::nlohmann_json ${LAPACKE_LIBRARY}
+  GTest::gmock GTest::gtest_main)
 gtest_discover_tests(emulated_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)
