@@ -15,10 +15,11 @@
 #include <stdexcept>
 #include <string>
 
-#define GPU_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define GPU_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)  // threads, blocks that must fit at once
 #define GPU_DEVICE __device__ __forceinline__
 #define GPU_BOTH __host__ __device__ __forceinline__
 #define GPU_UNROLL _Pragma("unroll")
+#define GPU_NO_UNROLL _Pragma("unroll 1")
 #define GPU_CHECK_ALIGNED(pointer, bytes)
 #define GPU_SHARED(type, name, count) __shared__ alignas(16) type name[count]
 
@@ -82,6 +83,12 @@ GPU_DEVICE float exponential(float x) {
 /// A product that is rounded, never fused with a sum.
 GPU_DEVICE float rounded_product(float a, float b) {
   return __fmul_rn(a, b);
+}
+/// 2^x to about 2 ulp; results below the smallest normal number become 0.
+GPU_DEVICE float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 GPU_DEVICE float square_root(float x) {
   return __fsqrt_rn(x);

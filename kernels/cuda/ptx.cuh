@@ -6,12 +6,14 @@
 
 namespace subspect::kernels::gpu {
 
-/// Two bfloat16 in one register, `low` in the lower half.
-GPU_DEVICE uint32_t pack_bf16(float low, float high) {
-  return static_cast<uint32_t>(narrow<bfloat16>(low).bits) | static_cast<uint32_t>(narrow<bfloat16>(high).bits) << 16;
-}
-
 #ifdef __CUDACC__
+
+/// Two numbers rounded to bfloat16 (ties to even) in one register, `low` in the lower half.
+GPU_DEVICE uint32_t pack_bf16(float low, float high) {
+  uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
 
 GPU_DEVICE uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
@@ -41,9 +43,17 @@ GPU_DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
                : "memory");
 }
 
-/// Starts copying 16 aligned bytes from global to shared memory.
-GPU_DEVICE void cp_async16(void* to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+/// Starts copying 16 aligned bytes from global to shared memory; where they do not exist, zeros, and nothing is read.
+GPU_DEVICE void cp_async16(void* to, const void* from, bool exists = true) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
+               "r"(exists ? 16 : 0)
+               : "memory");
+}
+
+/// The same for 4 bytes.
+GPU_DEVICE void cp_async4(void* to, const void* from, bool exists = true) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)), "l"(from), "r"(exists ? 4 : 0)
+               : "memory");
 }
 
 /// Closes the group of this thread's copies started since the last commit.
@@ -59,6 +69,9 @@ GPU_DEVICE void cp_async_wait() {
 
 #else
 
+GPU_DEVICE uint32_t pack_bf16(float low, float high) {
+  return static_cast<uint32_t>(narrow<bfloat16>(low).bits) | static_cast<uint32_t>(narrow<bfloat16>(high).bits) << 16;
+}
 GPU_DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], int line = __builtin_LINE(),
                              const char* file = __builtin_FILE()) {
   simt::multiply_add(d, a, b, {file, line});
@@ -71,8 +84,11 @@ GPU_DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, int line = 
                                   const char* file = __builtin_FILE()) {
   simt::load_matrix(r, 4, true, row, {file, line});
 }
-GPU_DEVICE void cp_async16(void* to, const void* from) {
-  simt::copy_async(to, from, 16);
+GPU_DEVICE void cp_async16(void* to, const void* from, bool exists = true) {
+  exists ? simt::copy_async(to, from, 16) : simt::zero_async(to, 16);
+}
+GPU_DEVICE void cp_async4(void* to, const void* from, bool exists = true) {
+  exists ? simt::copy_async(to, from, 4) : simt::zero_async(to, 4);
 }
 GPU_DEVICE void cp_async_commit() {
   simt::commit_copies();

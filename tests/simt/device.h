@@ -63,6 +63,8 @@ int32_t atomic_add(int32_t* address, int32_t value);
 uint32_t atomic_or(uint32_t* address, uint32_t value);
 
 void copy_async(void* to, const void* from, size_t bytes);
+/// A copy of zeros, which arrives like any other.
+void zero_async(void* to, size_t bytes);
 void commit_copies();
 void wait_copies(int pending);
 
@@ -78,10 +80,11 @@ extern simt::Index3 threadIdx, blockIdx, blockDim, gridDim;  // NOLINT(readabili
     file, line              \
   }
 
-#define GPU_KERNEL(threads) void
+#define GPU_KERNEL(...) void
 #define GPU_DEVICE [[gnu::always_inline]] inline
 #define GPU_BOTH [[gnu::always_inline]] inline
 #define GPU_UNROLL
+#define GPU_NO_UNROLL
 #define GPU_CHECK_ALIGNED(pointer, bytes) simt::check_aligned(pointer, bytes)
 #define GPU_SHARED(type, name, count)                                    \
   type(&name)[count] = *static_cast<type(*)[count]>(simt::static_shared( \
@@ -164,6 +167,9 @@ GPU_DEVICE float exponential(float x) {
 }
 GPU_DEVICE float rounded_product(float a, float b) {
   return a * b;
+}
+GPU_DEVICE float fast_exp2(float x) {
+  return __builtin_exp2f(x);
 }
 GPU_DEVICE float square_root(float x) {
   return __builtin_sqrtf(x);

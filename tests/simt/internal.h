@@ -16,7 +16,7 @@ constexpr int warp_size = 32;
 
 struct AsyncCopy {
   std::byte* to;
-  const std::byte* from;
+  const std::byte* from;  ///< null for zeros
   size_t bytes;
 };
 

@@ -230,7 +230,7 @@ void check_access(const void* address, size_t bytes, Access access, const void* 
 
 void begin_copy(const AsyncCopy& copy, const void* site) {
   if (!shared.contains(copy.to)) fail("cp.async by " + describe(block.current) + ": the destination is not shared");
-  check_access(copy.from, copy.bytes, Access::read, site, block.current);
+  if (copy.from != nullptr) check_access(copy.from, copy.bytes, Access::read, site, block.current);
   check_access(copy.to, copy.bytes, Access::write, site, block.current);
   std::memset(copy.to, 0xff, copy.bytes);
   for (size_t i = 0; i < copy.bytes; i += cell_bytes) shared.cell(copy.to + i)->in_flight = true;
@@ -238,20 +238,37 @@ void begin_copy(const AsyncCopy& copy, const void* site) {
 
 void end_copy(const AsyncCopy& copy, const void* site) {
   for (size_t i = 0; i < copy.bytes; i += cell_bytes) shared.cell(copy.to + i)->in_flight = false;
-  std::memcpy(copy.to, copy.from, copy.bytes);
+  if (copy.from != nullptr) {
+    std::memcpy(copy.to, copy.from, copy.bytes);
+  } else {
+    std::memset(copy.to, 0, copy.bytes);
+  }
   check_access(copy.to, copy.bytes, Access::write, site, block.current);
 }
 
-void copy_async(void* to, const void* from, size_t bytes) {
-  const void* site = __builtin_return_address(0);
-  const AsyncCopy copy{static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes};
-  if (reinterpret_cast<uintptr_t>(to) % bytes != 0 || reinterpret_cast<uintptr_t>(from) % bytes != 0) {
+namespace {
+
+void start_copy(const AsyncCopy& copy, const void* site) {
+  if (reinterpret_cast<uintptr_t>(copy.to) % copy.bytes != 0 ||
+      reinterpret_cast<uintptr_t>(copy.from) % copy.bytes != 0) {
     fail("cp.async by " + describe(block.current) + ": misaligned at " + describe_site(site));
   }
   begin_copy(copy, site);
   auto& groups = block.thread[static_cast<size_t>(block.current)].copies;
   if (groups.empty()) groups.emplace_back();
   groups.back().push_back(copy);
+}
+
+}  // namespace
+
+void copy_async(void* to, const void* from, size_t bytes) {
+  const void* site = __builtin_return_address(0);
+  if (from == nullptr) fail("cp.async by " + describe(block.current) + ": from nowhere at " + describe_site(site));
+  start_copy({static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes}, site);
+}
+
+void zero_async(void* to, size_t bytes) {
+  start_copy({static_cast<std::byte*>(to), nullptr, bytes}, __builtin_return_address(0));
 }
 
 void commit_copies() {
