@@ -116,7 +116,7 @@ def includes(path):
 
 def suites_of(source):
     """The gtest filter of a .cu file's cases: all suites of the test files that include its header."""
-    header = re.search(r'#include "(kernels/\w+\.h)"', (KERNELS / source).read_text()).group(1)
+    header = re.search(r'#include "(kernels/(?:cuda/)?\w+\.h)"', (KERNELS / source).read_text()).group(1)
     suites = set()
     for test in sorted((ROOT / "tests" / "simt").glob("*_test.cpp")):
         text = test.read_text()

@@ -36,11 +36,11 @@ struct MatrixProduct {
 };
 
 struct LibrariesConfig {
-  std::string gpu;            ///< name of the GPU model, which tuned choices belong to
+  std::string gpu = {};       ///< name of the GPU model, which tuned choices belong to
   void* workspace = nullptr;  ///< device memory, aligned to 256 bytes, for one product at a time; outlives the handles
   size_t workspace_bytes = 0;
-  bool tune = false;        ///< time the candidates of every new shape, which waits for the GPU
-  std::string tuning_file;  ///< choices are read from here, and written here when tuning; empty for no file
+  bool tune = false;             ///< time the candidates of every new shape, which waits for the GPU
+  std::string tuning_file = {};  ///< choices are read from here, and written here when tuning; empty for no file
 };
 
 /// The handles of one stream: products queued on two streams at once need two of these. Not thread-safe.
