@@ -6,8 +6,8 @@
 // of two so large that their sum just fits 64 bits), so sums are exact in any order and atomics keep them reproducible.
 #include "kernels/sampling.h"
 
+#include <cstdio>
 #include <stdexcept>
-#include <string>
 
 #include "kernels/cuda/platform.h"
 #include "kernels/cuda/reduce.cuh"
@@ -323,8 +323,10 @@ int bits_below(int64_t count) {
 
 void check_vocabulary(const char* kernel, int64_t vocab) {
   if (vocab <= most_ids) return;
-  throw std::runtime_error(std::string(kernel) + ": at most " + std::to_string(most_ids) +
-                           " tokens are supported on CUDA. Received " + std::to_string(vocab) + ".");
+  char text[160];  // no std::string: the shim's runtime uses it too (docs/kernels.md)
+  std::snprintf(text, sizeof(text), "%s: at most %lld tokens are supported on CUDA. Received %lld.", kernel,
+                static_cast<long long>(most_ids), static_cast<long long>(vocab));
+  throw std::runtime_error(text);
 }
 
 template <int N>
