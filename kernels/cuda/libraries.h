@@ -1,9 +1,5 @@
 // The matrix products of a GPU, on cuBLASLt: its handle, a workspace, and for each shape the descriptors and the
 // algorithm, which are made once. Includes no header of CUDA.
-//
-// cuBLASLt's calls: cublasLtCreate, Destroy, GetVersion, GetStatusString, Matmul, MatmulAlgoGetHeuristic,
-// MatmulAlgoCheck, MatmulDescCreate, MatmulDescDestroy, MatmulDescSetAttribute, MatrixLayoutCreate,
-// MatrixLayoutDestroy, MatmulPreferenceCreate, MatmulPreferenceDestroy, MatmulPreferenceSetAttribute.
 #pragma once
 
 #include <cstddef>
