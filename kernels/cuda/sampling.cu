@@ -306,7 +306,6 @@ sample_kernel(SampleParams p, Ranks ranks, float inverse_temperature, float scal
     if (stage == Stage::top_p && p.top_p >= 1) continue;
     search.stage = stage;
     search.kept = find_crossing<N>(p, search, histogram, board);
-    barrier();
     if (stage == Stage::top_k && p.top_k <= list_size) {
       search.tokens = list_kept<N>(search, list_scores, list_ids, list_count);
     }

@@ -213,6 +213,14 @@ TEST_F(SimtSample, EqualScoresShareTheProbability) {
   set_schedule(1);
   EXPECT_EQ(draw_on_gpu(logits, uniform, 7, {1, 4, 1}), (std::vector<int32_t>{1, 1, 2, 2, 4, 4, 6, 6}));
   EXPECT_EQ(draw_on_gpu(logits, uniform, 7, {1, 4, 0.4F}), (std::vector<int32_t>{1, 1, 1, 1, 2, 2, 2, 2}));
+  EXPECT_EQ(draw_on_gpu(logits, uniform, 7, {1, 4, 0}), std::vector<int32_t>(8, 1));  // never less than one token
+}
+
+/// Beyond the contract, but a number that was rounded up to 1 must not lead out of the row.
+TEST_F(SimtSample, OneDrawsTheLastToken) {
+  set_schedule(1);
+  EXPECT_EQ(draw_on_gpu({-1, 2, -3, 0}, {1.0F}, 4, {}), (std::vector<int32_t>{2}));
+  EXPECT_EQ(draw_on_gpu({-1, 2, -3, 0}, {1.0F}, 4, {1, 2, 1}), (std::vector<int32_t>{3}));
 }
 
 TEST_F(SimtSample, ImpossibleTokensAreNeverDrawn) {
