@@ -48,7 +48,7 @@ experiments::Trainer make_trainer(model::Decoder& decoder, bool recompute) {
   const bool masters = decoder.dtype() == DType::bfloat16;
   return {*setting.stream,
           decoder,
-          runtime::optim::make_adamw(*setting.stream, decoder.parameters(), {.lr = 1e-4}, masters),
+          runtime::optim::make_adamw(*setting.stream, decoder.parameters(), {.lr = 1e-4}, {.master_weights = masters}),
           {.total_steps = 1 << 20, .micro_batch_tokens = setting.tokens, .recompute = recompute}};
 }
 

@@ -43,6 +43,8 @@ void OptimizerConfig::visit(Fields& f) {
     f.field("momentum", momentum, "share of the last update that is kept", Rule().at_least(0).below(1));
   }
   f.field("weight_decay", weight_decay, "decoupled; matrices only, not norms and biases", Rule().at_least(0));
+  f.field("state", state, "of the moments; int8: blocks of 256 8-bit codes with a scale (tensors of 4096 or more)",
+          Rule().one_of({"float32", "int8"}));
 }
 
 void ScheduleConfig::visit(Fields& f) {
@@ -62,6 +64,11 @@ void PrecisionConfig::visit(Fields& f) {
   f.field("compute", compute, "of weights and activations; auto: float32 on a CPU, bfloat16 on a GPU",
           Rule().one_of({"auto", "float32", "bfloat16"}));
   f.field("master", master, "of the weights that the optimizer updates", Rule().one_of({"float32", "bfloat16"}));
+  if (f.when(master == "bfloat16", "master is bfloat16")) {
+    f.field("stochastic_rounding", stochastic_rounding,
+            "round updated weights up or down at random, right in the mean; false: to the nearest, where small "
+            "updates are lost");
+  }
   f.field("save", save, "of the model that is written; auto: as the model that was read",
           Rule().one_of({"auto", "float32", "bfloat16", "float16"}));
 }
@@ -120,15 +127,18 @@ namespace {
 
 std::unique_ptr<optim::Optimizer> make_optimizer(Stream& stream, model::Decoder& decoder, const FinetuneConfig& c) {
   const std::vector<runtime::Parameter*> parameters = decoder.parameters();
-  const bool masters = c.precision.master_weights(stream.device());
   const OptimizerConfig& o = c.optimizer;
+  const optim::StateFormat format{.master_weights = c.precision.master_weights(stream.device()),
+                                  .stochastic_rounding = c.precision.stochastic_rounding,
+                                  .seed = static_cast<uint64_t>(c.seed),
+                                  .int8_moments = o.state == "int8"};
   if (o.name == "sgd") {
     return optim::make_sgd(stream, parameters, {.lr = o.lr, .momentum = o.momentum, .weight_decay = o.weight_decay},
-                           masters);
+                           format);
   }
   return optim::make_adamw(
       stream, parameters,
-      {.lr = o.lr, .beta1 = o.betas[0], .beta2 = o.betas[1], .eps = o.eps, .weight_decay = o.weight_decay}, masters);
+      {.lr = o.lr, .beta1 = o.betas[0], .beta2 = o.betas[1], .eps = o.eps, .weight_decay = o.weight_decay}, format);
 }
 
 // One run, from its sequences to the written model.

@@ -39,9 +39,10 @@ struct OptimizerConfig {
   double eps = 1e-8;
   double momentum = 0;
   double weight_decay = 0;
+  std::string state = "float32";
 
   void visit(Fields& f);
-  /// float32 values kept per parameter.
+  /// Values kept per parameter.
   int64_t moments() const { return name == "adamw" ? 2 : (momentum != 0 ? 1 : 0); }
 };
 
@@ -57,6 +58,7 @@ struct ScheduleConfig {
 struct PrecisionConfig {
   std::string compute = "auto";
   std::string master = "float32";
+  bool stochastic_rounding = false;
   std::string save = "auto";
 
   void visit(Fields& f);

@@ -110,6 +110,7 @@ Plan Finetune::plan(const PlanContext& context) const {
       model::plan_training(decoder, {.compute = config.precision.compute_dtype(context.device),
                                      .master_weights = config.precision.master_weights(context.device),
                                      .optimizer_moments = config.optimizer.moments(),
+                                     .int8_moments = config.optimizer.state == "int8",
                                      .micro_batch_tokens = config.micro_batch_tokens,
                                      .recompute = config.recompute});
   plan.device_bytes = memory.total();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/linear_cross_entropy.h"
+#include "kernels/optimizer.h"
 #include "model/generation/generate.h"
 
 namespace subspect::model {
@@ -60,7 +61,9 @@ MemoryPlan plan_training(const DecoderConfig& config, const TrainingShape& shape
   MemoryPlan plan;
   plan.weights = parameters * width;
   plan.gradients = parameters * float32_bytes;
-  plan.optimizer = parameters * float32_bytes * (shape.optimizer_moments + (shape.master_weights ? 1 : 0));
+  const int64_t moment =
+      shape.int8_moments ? parameters + parameters / kernels::moment_block * float32_bytes : parameters * float32_bytes;
+  plan.optimizer = moment * shape.optimizer_moments + (shape.master_weights ? parameters * float32_bytes : 0);
   const int64_t rows = tokens * config.hidden_size * width;  // one [tokens, hidden]
   const int64_t block = tokens * block_bytes(config, shape.compute);
   // The peak is at the head, or (recomputing) when the first block of the backward pass has been run again.

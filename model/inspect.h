@@ -27,7 +27,8 @@ ParameterCounts count_parameters(const DecoderConfig& config);
 struct TrainingShape {
   runtime::DType compute = runtime::DType::float32;  ///< of weights and activations
   bool master_weights = false;                       ///< a float32 copy beside bfloat16 weights
-  int64_t optimizer_moments = 2;                     ///< float32 values per parameter: AdamW 2, momentum 1, SGD 0
+  int64_t optimizer_moments = 2;                     ///< values per parameter: AdamW 2, momentum 1, SGD 0
+  bool int8_moments = false;                         ///< these in 8 bits, with a scale per 256; else float32
   int64_t micro_batch_tokens = 8192;
   bool recompute = false;  ///< keep each block's input only
 };

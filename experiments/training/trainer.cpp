@@ -59,13 +59,12 @@ StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const
 
 StepResult Trainer::step(std::span<const TrainingSequence* const> sequences) {
   StepResult result = accumulate_gradients(sequences);
-  const runtime::optim::GradientNorm norm = runtime::optim::gradient_norm(stream_, parameters_);
-  if (norm.non_finite > 0) throw_not_finite("the gradient of " + norm.first_non_finite);
   const double factor = options_.schedule.factor(steps(), options_.total_steps);
+  const runtime::optim::GradientNorm norm =
+      optimizer_->step({.lr_factor = factor, .max_grad_norm = options_.max_grad_norm});
+  if (norm.non_finite > 0) throw_not_finite("the gradient of " + norm.first_non_finite);
   result.grad_norm = norm.norm;
   result.lr = optimizer_->lr() * factor;
-  optimizer_->step(
-      {.lr_factor = factor, .gradient_scale = runtime::optim::clip_scale(norm.norm, options_.max_grad_norm)});
   return result;
 }
 

@@ -93,6 +93,9 @@ GPU_DEVICE float fast_exp2(float x) {
 GPU_DEVICE float square_root(float x) {
   return __fsqrt_rn(x);
 }
+GPU_DEVICE double square_root(double x) {
+  return __dsqrt_rn(x);
+}
 GPU_DEVICE float hyperbolic_tangent(float x) {
   return tanhf(x);
 }

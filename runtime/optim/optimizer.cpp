@@ -1,13 +1,13 @@
-// Optimizers: what AdamW and SGD share, the two of them, and the gradient norm.
+// Optimizers: what AdamW and SGD share, and the two of them.
 #include "runtime/optim/optimizer.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
-#include "kernels/optimizer.h"
 #include "runtime/dispatch.h"
 #include "runtime/ops/checks.h"
+#include "runtime/random.h"
 
 namespace subspect::runtime::optim {
 
@@ -22,31 +22,108 @@ double decay_of(const Parameter& parameter, double weight_decay) {
   return parameter.value.dim() >= 2 ? weight_decay : 0.0;
 }
 
+int64_t blocks_of(int64_t count) {
+  return (count + kernels::moment_block - 1) / kernels::moment_block;
+}
+
+// Bytes of the host in the memory of the stream's device.
+template <class T>
+Tensor upload(Stream& stream, const std::vector<T>& values) {
+  const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
+  const Tensor tensor = Tensor::empty(stream, {bytes}, DType::uint8);
+  stream.copy_from_host(tensor.raw(), values.data(), bytes);
+  return tensor;
+}
+
 }  // namespace
 
-Optimizer::Optimizer(Stream& stream, std::span<Parameter* const> parameters, double lr, bool master_weights,
-                     std::span<const std::string_view> moments)
-    : stream_(&stream), lr_(lr) {
+Optimizer::Optimizer(Stream& stream, std::span<Parameter* const> parameters, double lr, double weight_decay,
+                     const StateFormat& format, std::span<const std::string_view> moments)
+    : stream_(&stream), format_(format), lr_(lr), weight_decay_(weight_decay) {
   const MemoryScope scope(*stream.allocator(), MemoryTag::optimizer);
   for (Parameter* parameter : parameters) {
     if (!parameter->trained()) continue;
+    const Tensor& value = parameter->value;
+    require(value.dtype() == DType::float32 || value.dtype() == DType::bfloat16, "optimizer",
+            "parameters must be float32 or bfloat16. Received {}.", runtime::name(value.dtype()));
     Slot slot{.parameter = parameter, .name = first_name(*parameter), .master = {}, .moments = {}};
-    if (master_weights && parameter->value.dtype() != DType::float32) {
-      slot.master = parameter->value.to(stream, DType::float32);
-    }
+    if (format.master_weights && value.dtype() != DType::float32) slot.master = value.to(stream, DType::float32);
+    const bool coded = format.int8_moments && value.numel() >= format.smallest_int8_tensor;
     for (const std::string_view moment : moments) {
-      slot.moments.emplace_back(moment, Tensor::zeros(stream, parameter->value.shape(), DType::float32));
+      KeptMoment& kept = slot.moments.emplace_back();
+      kept.name = moment;
+      kept.values = Tensor::zeros(stream, value.shape(), coded ? DType::uint8 : DType::float32);
+      if (coded) kept.scales = Tensor::zeros(stream, {blocks_of(value.numel())}, DType::float32);
     }
     slots_.push_back(std::move(slot));
   }
 }
 
-void Optimizer::step(const StepParams& params) {
-  ++steps_;
-  for (Slot& slot : slots_) {
-    update(*stream_, slot, static_cast<float>(lr_ * params.lr_factor), static_cast<float>(params.gradient_scale),
-           steps_);
+kernels::OptimizerTensor Optimizer::record_of(const Slot& slot) const {
+  const Parameter& parameter = *slot.parameter;
+  const Tensor& weights = slot.master.defined() ? slot.master : parameter.value;
+  kernels::OptimizerTensor record;
+  if (weights.dtype() == DType::float32) record.weights = weights.data<float>();
+  if (parameter.value.dtype() == DType::bfloat16) record.rounded = parameter.value.data<bfloat16>();
+  record.grad = parameter.grad.data<float>();
+  const std::array<kernels::Moment*, 2> moments = {&record.first, &record.second};
+  for (size_t i = 0; i < slot.moments.size(); ++i) {
+    const KeptMoment& kept = slot.moments[i];
+    *moments[i] = kept.scales.defined()
+                      ? kernels::Moment{nullptr, kept.values.data<uint8_t>(), kept.scales.data<float>()}
+                      : kernels::Moment{kept.values.data<float>(), nullptr, nullptr};
   }
+  record.count = parameter.value.numel();
+  record.random_stream = stream_of(slot.name);
+  record.weight_decay = static_cast<float>(decay_of(parameter, weight_decay_));
+  return record;
+}
+
+// The list on the device; made anew only when a tensor has moved.
+kernels::TensorList Optimizer::list() {
+  std::vector<kernels::OptimizerTensor> records;
+  records.reserve(slots_.size());
+  for (const Slot& slot : slots_) records.push_back(record_of(slot));
+  if (records != records_ || !device_records_.defined()) {
+    std::vector<kernels::TensorChunk> chunks(static_cast<size_t>(kernels::count_chunks(records)));
+    kernels::write_chunks(records, chunks.data());
+    const MemoryScope scope(*stream_->allocator(), MemoryTag::optimizer);
+    device_records_ = upload(*stream_, records);
+    device_chunks_ = upload(*stream_, chunks);
+    records_ = std::move(records);
+  }
+  const auto chunk_bytes = static_cast<int64_t>(sizeof(kernels::TensorChunk));
+  return {static_cast<const kernels::OptimizerTensor*>(device_records_.raw()),
+          static_cast<const kernels::TensorChunk*>(device_chunks_.raw()), device_chunks_.numel() / chunk_bytes};
+}
+
+GradientNorm Optimizer::step(const StepParams& params) {
+  const kernels::TensorList tensors = list();
+  const Tensor summary = Tensor::empty(*stream_, {sizeof(kernels::GradientSummary)}, DType::uint8);
+  const Tensor scale = Tensor::empty(*stream_, {1}, DType::float32);
+  auto* found = static_cast<kernels::GradientSummary*>(summary.raw());
+  dispatch_device(*stream_, [&]<class D>(kernels::Context<D> context) {
+    kernels::SquaredNormParams p{tensors, found, nullptr};
+    const Tensor scratch = ops::workspace(*stream_, kernels::squared_norm_workspace_bytes<D>(p));
+    p.workspace = scratch.raw();
+    kernels::squared_norm<D>(context, p);
+    kernels::clip_scale<D>(context, {found, params.max_grad_norm, scale.data<float>()});
+  });
+  update(*stream_, {.list = tensors,
+                    .lr = static_cast<float>(lr_ * params.lr_factor),
+                    .number = steps_ + 1,
+                    .grad_scale = scale.data<float>(),
+                    .stochastic_rounding = format_.stochastic_rounding,
+                    .seed = format_.seed});
+  kernels::GradientSummary read;
+  stream_->copy_to_host(&read, summary.raw(), sizeof(read));
+  GradientNorm result{.norm = std::sqrt(read.squared_norm), .first_non_finite = {}, .non_finite = read.nonfinite};
+  if (read.nonfinite > 0) {
+    result.first_non_finite = slots_[static_cast<size_t>(read.first_nonfinite)].name;
+  } else {
+    ++steps_;
+  }
+  return result;
 }
 
 const Tensor& Optimizer::weights(const Parameter& parameter) const {
@@ -60,7 +137,10 @@ std::vector<NamedTensor> Optimizer::state() const {
   std::vector<NamedTensor> tensors;
   for (const Slot& slot : slots_) {
     if (slot.master.defined()) tensors.emplace_back(slot.name + ".master", slot.master);
-    for (const auto& [suffix, moment] : slot.moments) tensors.emplace_back(slot.name + "." + suffix, moment);
+    for (const KeptMoment& kept : slot.moments) {
+      tensors.emplace_back(slot.name + "." + kept.name, kept.values);
+      if (kept.scales.defined()) tensors.emplace_back(slot.name + "." + kept.name + ".scale", kept.scales);
+    }
   }
   return tensors;
 }
@@ -86,27 +166,16 @@ constexpr std::array<std::string_view, 1> sgd_moments = {"momentum_buffer"};
 
 class AdamW final : public Optimizer {
  public:
-  AdamW(Stream& stream, std::span<Parameter* const> parameters, const AdamWConfig& config, bool master_weights)
-      : Optimizer(stream, parameters, config.lr, master_weights, adamw_moments), config_(config) {}
+  AdamW(Stream& stream, std::span<Parameter* const> parameters, const AdamWConfig& config, const StateFormat& format)
+      : Optimizer(stream, parameters, config.lr, config.weight_decay, format, adamw_moments), config_(config) {}
 
  private:
-  void update(Stream& stream, Slot& slot, float lr, float gradient_scale, int64_t step) override {
-    const Tensor& value = slot.parameter->value;
-    dispatch(stream, value.dtype(), "adamw", [&]<class D, class T>(kernels::Context<D> context) {
-      kernels::adamw_step<D, T>(context,
-                                {.param = value.data<T>(),
-                                 .master = slot.master.defined() ? slot.master.data<float>() : nullptr,
-                                 .grad = slot.parameter->grad.data<float>(),
-                                 .moment1 = slot.moments[0].second.data<float>(),
-                                 .moment2 = slot.moments[1].second.data<float>(),
-                                 .count = value.numel(),
-                                 .lr = lr,
-                                 .beta1 = static_cast<float>(config_.beta1),
-                                 .beta2 = static_cast<float>(config_.beta2),
-                                 .eps = static_cast<float>(config_.eps),
-                                 .weight_decay = static_cast<float>(decay_of(*slot.parameter, config_.weight_decay)),
-                                 .step = step,
-                                 .grad_scale = gradient_scale});
+  void update(Stream& stream, const kernels::UpdateParams& params) override {
+    dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+      kernels::adamw_step<D>(context, {.update = params,
+                                       .beta1 = static_cast<float>(config_.beta1),
+                                       .beta2 = static_cast<float>(config_.beta2),
+                                       .eps = static_cast<float>(config_.eps)});
     });
   }
 
@@ -115,81 +184,38 @@ class AdamW final : public Optimizer {
 
 class Sgd final : public Optimizer {
  public:
-  Sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config, bool master_weights)
-      : Optimizer(stream, parameters, config.lr, master_weights,
+  Sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config, const StateFormat& format)
+      : Optimizer(stream, parameters, config.lr, config.weight_decay, format,
                   config.momentum != 0 ? std::span<const std::string_view>(sgd_moments)
                                        : std::span<const std::string_view>()),
-        config_(config) {}
+        momentum_(static_cast<float>(config.momentum)) {}
 
  private:
-  void update(Stream& stream, Slot& slot, float lr, float gradient_scale, int64_t) override {
-    const Tensor& value = slot.parameter->value;
-    dispatch(stream, value.dtype(), "sgd", [&]<class D, class T>(kernels::Context<D> context) {
-      kernels::sgd_step<D, T>(context,
-                              {.param = value.data<T>(),
-                               .master = slot.master.defined() ? slot.master.data<float>() : nullptr,
-                               .grad = slot.parameter->grad.data<float>(),
-                               .velocity = slot.moments.empty() ? nullptr : slot.moments[0].second.data<float>(),
-                               .count = value.numel(),
-                               .lr = lr,
-                               .momentum = static_cast<float>(config_.momentum),
-                               .weight_decay = static_cast<float>(decay_of(*slot.parameter, config_.weight_decay)),
-                               .grad_scale = gradient_scale});
+  void update(Stream& stream, const kernels::UpdateParams& params) override {
+    dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+      kernels::sgd_step<D>(context, {.update = params, .momentum = momentum_});
     });
   }
 
-  SgdConfig config_;
+  float momentum_;
 };
 
 }  // namespace
 
 std::unique_ptr<Optimizer> make_adamw(Stream& stream, std::span<Parameter* const> parameters, const AdamWConfig& config,
-                                      bool master_weights) {
-  return std::make_unique<AdamW>(stream, parameters, config, master_weights);
+                                      const StateFormat& format) {
+  return std::make_unique<AdamW>(stream, parameters, config, format);
 }
 
 std::unique_ptr<Optimizer> make_sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config,
-                                    bool master_weights) {
-  return std::make_unique<Sgd>(stream, parameters, config, master_weights);
+                                    const StateFormat& format) {
+  return std::make_unique<Sgd>(stream, parameters, config, format);
 }
 
 void zero_grads(Stream& stream, std::span<Parameter* const> parameters) {
   for (const Parameter* parameter : parameters) {
     if (parameter->trained()) parameter->grad.fill_zero(stream);
   }
-}
-
-GradientNorm gradient_norm(Stream& stream, std::span<Parameter* const> parameters) {
-  const auto count = static_cast<int64_t>(parameters.size());
-  const Tensor squares = Tensor::zeros(stream, {count}, DType::float64);
-  const Tensor non_finite = Tensor::zeros(stream, {count}, DType::int64);
-  for (int64_t i = 0; i < count; ++i) {
-    const Parameter& parameter = *parameters[static_cast<size_t>(i)];
-    if (!parameter.trained()) continue;
-    dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
-      kernels::SquaredNormParams<float> p{.x = parameter.grad.data<float>(),
-                                          .sum = squares.data<double>() + i,
-                                          .nonfinite = non_finite.data<int64_t>() + i,
-                                          .count = parameter.grad.numel()};
-      const Tensor scratch = ops::workspace(stream, kernels::squared_norm_workspace_bytes<D, float>(p));
-      p.workspace = scratch.raw();
-      kernels::squared_norm<D, float>(context, p);
-    });
-  }
-  GradientNorm result;
-  const std::vector<double> sums = squares.to_host<double>(stream);
-  const std::vector<int64_t> bad = non_finite.to_host<int64_t>(stream);
-  for (size_t i = 0; i < sums.size(); ++i) {
-    if (bad[i] > 0 && result.non_finite == 0) result.first_non_finite = first_name(*parameters[i]);
-    result.non_finite += bad[i];
-    result.norm += sums[i];
-  }
-  result.norm = std::sqrt(result.norm);
-  return result;
-}
-
-double clip_scale(double norm, double max_norm) {
-  return max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
 }
 
 }  // namespace subspect::runtime::optim

@@ -158,6 +158,40 @@ TEST_F(FinetuneTest, AnInterruptedRunGoesOnBitwise) {
   EXPECT_EQ(metrics("interrupted"), metrics("straight"));
 }
 
+TEST_F(FinetuneTest, StochasticRoundingGoesOnBitwiseAndFollowsTheSeed) {
+  const auto in_bfloat16 = [&](const std::string& rounding, int64_t seed) {
+    Finetune experiment = finetune("precision: {compute: bfloat16, master: bfloat16" + rounding + "}\n");
+    experiment.config.optimizer.state = "int8";
+    experiment.config.shuffle = false;
+    experiment.config.seed = seed;
+    return experiment;
+  };
+  const std::string stochastic = ", stochastic_rounding: true";
+  run(in_bfloat16(stochastic, 1), "straight");
+  run(in_bfloat16("", 1), "nearest");
+  EXPECT_NE(weights("nearest"), weights("straight"));
+  runtime::set_interrupt_requested(true);
+  EXPECT_THROW(run(in_bfloat16(stochastic, 1), "interrupted"), runtime::Interrupted);
+  EXPECT_EQ(metrics("interrupted").size(), 1U);
+  runtime::set_interrupt_requested(false);
+  run(in_bfloat16(stochastic, 1), "interrupted");
+  EXPECT_EQ(weights("interrupted"), weights("straight"));
+  EXPECT_EQ(metrics("interrupted"), metrics("straight"));
+}
+
+TEST_F(FinetuneTest, FormatsThatAreNotKnownAreUsageErrors) {
+  EXPECT_THROW(finetune("precision: {compute: bfloat16, master: float32, stochastic_rounding: true}\n"),
+               runtime::UsageError);  // there is nothing to round with float32 masters
+  EXPECT_THROW(finetune("precision: {stochastic: true}\n"), runtime::UsageError);
+  const auto with_state = [&](const std::string& state) {
+    std::string text = yaml();
+    text.replace(text.find("lr: 1.0e-2}"), 11, "lr: 1.0e-2, state: " + state + "}");
+    return config_from_yaml<FinetuneConfig>(text, root_);
+  };
+  EXPECT_EQ(with_state("int8").optimizer.state, "int8");
+  EXPECT_THROW(with_state("int4"), runtime::UsageError);
+}
+
 TEST_F(FinetuneTest, AKilledRunGoesOnBitwise) {
   run(finetune(), "straight");
   int kills = 0;

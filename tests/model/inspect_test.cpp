@@ -59,6 +59,9 @@ TEST(InspectTest, TrainingMemoryAddsUp) {
   EXPECT_EQ(plan.optimizer, 12 * parameters);
   EXPECT_EQ(plan.total(), plan.weights + plan.gradients + plan.optimizer + plan.activations);
   EXPECT_GT(plan.activations, 0);
+  const MemoryPlan coded =
+      plan_training(config, {.compute = runtime::DType::bfloat16, .master_weights = true, .int8_moments = true});
+  EXPECT_NEAR(static_cast<double>(coded.optimizer), (4 + 2 * (1 + 4.0 / 256)) * static_cast<double>(parameters), 8);
 }
 
 /// The most that tensors held during a step of training on one document.
@@ -68,7 +71,8 @@ int64_t measured_peak(const DecoderConfig& config, const TrainingShape& shape) {
   Decoder decoder(*stream, config, shape.compute);
   decoder.initialize(*stream, 1);
   decoder.allocate_grads(*stream);
-  const auto optimizer = runtime::optim::make_adamw(*stream, decoder.parameters(), {}, shape.master_weights);
+  const auto optimizer =
+      runtime::optim::make_adamw(*stream, decoder.parameters(), {}, {.master_weights = shape.master_weights});
   const std::vector<int32_t> ids(static_cast<size_t>(shape.micro_batch_tokens), 1);
   const std::vector<Document> documents = {{ids, ids}};
   stream->allocator()->reset_peak();

@@ -174,6 +174,9 @@ GPU_DEVICE float fast_exp2(float x) {
 GPU_DEVICE float square_root(float x) {
   return __builtin_sqrtf(x);
 }
+GPU_DEVICE double square_root(double x) {
+  return __builtin_sqrt(x);
+}
 GPU_DEVICE float hyperbolic_tangent(float x) {
   return __builtin_tanhf(x);
 }

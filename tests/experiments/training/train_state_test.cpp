@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <memory>
 
 #include "runtime/error.h"
 #include "tests/experiments/training/tiny_training.h"
@@ -14,6 +16,7 @@ namespace subspect::experiments {
 namespace {
 
 namespace fs = std::filesystem;
+using runtime::optim::StateFormat;
 using testing::pointers;
 using testing::random_sequences;
 using testing::TinyTraining;
@@ -40,15 +43,22 @@ class TrainStateTest : public ::testing::Test {
   fs::path directory_;
 };
 
-TEST_F(TrainStateTest, ContinuesBitwise) {
+/// Runs of one kind of number formats: each call makes a new one.
+using MakeTraining = std::function<std::unique_ptr<TinyTraining>()>;
+
+class TrainStateOfFormatTest : public TrainStateTest, public ::testing::WithParamInterface<MakeTraining> {};
+
+TEST_P(TrainStateOfFormatTest, ContinuesBitwise) {
   const auto sequences = random_sequences(5, 4, 12, 1);
-  TinyTraining straight;
+  const auto straight_run = GetParam()();
+  TinyTraining& straight = *straight_run;
   for (int i = 0; i < 6; ++i) straight.trainer().step(pointers(sequences));
 
-  TinyTraining before;
-  for (int i = 0; i < 3; ++i) before.trainer().step(pointers(sequences));
-  save(before, 3);
-  TinyTraining after;
+  const auto before = GetParam()();
+  for (int i = 0; i < 3; ++i) before->trainer().step(pointers(sequences));
+  save(*before, 3);
+  const auto after_run = GetParam()();
+  TinyTraining& after = *after_run;
   const auto position = load(after);
   ASSERT_TRUE(position.has_value());
   EXPECT_EQ(position->step, 3);
@@ -57,6 +67,28 @@ TEST_F(TrainStateTest, ContinuesBitwise) {
   EXPECT_EQ(after.trainer().steps(), 3);
   for (int i = 0; i < 3; ++i) after.trainer().step(pointers(sequences));
   EXPECT_EQ(after.weights(), straight.weights());
+}
+
+std::unique_ptr<TinyTraining> in_bfloat16(const StateFormat& format) {
+  return std::make_unique<TinyTraining>(TrainerOptions{}, 2, TinyTraining::Rule::adamw, 1e-2, runtime::DType::bfloat16,
+                                        format);
+}
+
+constexpr StateFormat with_codes{.master_weights = true, .int8_moments = true, .smallest_int8_tensor = 300};
+constexpr StateFormat rounded_stochastically{
+    .stochastic_rounding = true, .seed = 3, .int8_moments = true, .smallest_int8_tensor = 300};
+
+INSTANTIATE_TEST_SUITE_P(Formats, TrainStateOfFormatTest,
+                         ::testing::Values(MakeTraining([] { return std::make_unique<TinyTraining>(); }),
+                                           MakeTraining([] { return in_bfloat16({.master_weights = true}); }),
+                                           MakeTraining([] { return in_bfloat16(with_codes); }),
+                                           MakeTraining([] { return in_bfloat16(rounded_stochastically); })));
+
+TEST_F(TrainStateTest, StateInAnotherFormatIsAnError) {
+  const auto coded = in_bfloat16(with_codes);
+  save(*coded, 2);
+  const auto plain = in_bfloat16({.master_weights = true});
+  EXPECT_THROW(load(*plain), runtime::Error);
 }
 
 TEST_F(TrainStateTest, NothingToRestoreInAnEmptyOrMissingFolder) {
