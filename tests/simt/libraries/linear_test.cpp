@@ -307,7 +307,8 @@ TEST_F(CudaLibraries, DamagedAndForeignFilesAreIgnoredWithAWarning) {
   for (const std::string& bad :
        {std::string("{ nothing"), std::string("[]"), good.substr(0, good.size() / 2), replaced("emulated", "H200"),
         replaced("\"format\": 1", "\"format\": 2"), replaced("\"cublaslt\": ", "\"cublaslt\": 9"),
-        replaced(digits, "zz" + digits.substr(2)), replaced(digits, digits.substr(1))}) {
+        replaced(digits, "zz" + digits.substr(2)), replaced(digits, digits.substr(0, 14) + "zz"),
+        replaced(digits, digits.substr(1))}) {
     std::ofstream(path, std::ios::trunc) << bad;
     open({.tuning_file = path});
     EXPECT_THAT(libraries().take_warnings(), ElementsAre(AllOf(HasSubstr("is ignored"), HasSubstr(path)))) << bad;
