@@ -39,6 +39,9 @@ class GpuQueue {
   virtual void zero(void* pointer, int64_t bytes) = 0;
   virtual void synchronize() = 0;
 
+  /// What went wrong since the last call without changing a result: a file of tuned algorithms that cannot be written.
+  virtual std::vector<std::string> take_warnings() = 0;
+
   /// Records what `work` queues instead of running it. Throws Error when it copies from or to the host or synchronises.
   virtual std::unique_ptr<RecordedWork> record(const std::function<void()>& work) = 0;
 };

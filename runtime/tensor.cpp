@@ -120,7 +120,7 @@ bool is_on_host(const Tensor& tensor) {
   return tensor.device().type == DeviceType::cpu;
 }
 
-constexpr int64_t upload_part_bytes = 32 << 20;
+constexpr int64_t upload_part_bytes = 4 << 20;
 
 // Calls body.operator()<T>() for the C++ type of a floating-point dtype.
 template <class Body>

@@ -1,10 +1,13 @@
 // The stream of a GPU: copies through pinned memory, recording, and its allocator.
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 
+#include "kernels/cuda/libraries.h"
 #include "kernels/thread_team.h"
 #include "runtime/allocator.h"
 #include "runtime/cuda/graph.h"
@@ -12,26 +15,59 @@
 #include "runtime/cuda/staging.h"
 #include "runtime/error.h"
 #include "runtime/gpu_queue.h"
+#include "runtime/storage.h"
 
 namespace subspect::runtime::cuda {
 
 namespace {
 
-constexpr int64_t piece_bytes = 8 << 20;
-constexpr int pieces = 6;
+constexpr int64_t piece_bytes = 4 << 20;
+constexpr int pieces = 8;
 constexpr int64_t copy_grain = 1 << 20;  // of ordinary memory, per thread
 constexpr int most_copy_threads = 4;
 
+constexpr int64_t product_workspace_bytes = 32 << 20;  // what cuBLASLt advises for Hopper; other GPUs need less
+
+/// Where the choices of algorithms are kept; empty where no folder for caches is known.
+std::string tuning_file() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != 0) {
+    return std::string(cache) + "/subspect/products.json";
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != 0) {
+    return std::string(home) + "/.cache/subspect/products.json";
+  }
+  return {};
+}
+
 class Queue final : public GpuQueue {
  public:
-  explicit Queue(std::shared_ptr<StreamHandle> stream) : stream_(std::move(stream)) {}
+  Queue(std::shared_ptr<StreamHandle> stream, std::shared_ptr<Allocator> allocator, const GpuInfo& gpu)
+      : stream_(std::move(stream)), workspace_(std::move(allocator), product_workspace_bytes) {
+    const DeviceGuard guard(stream_->device());
+    try {
+      libraries_ = std::make_unique<kernels::gpu::Libraries>(
+          kernels::gpu::LibrariesConfig{.gpu = gpu.name,
+                                        .workspace = workspace_.data(),
+                                        .workspace_bytes = static_cast<size_t>(product_workspace_bytes),
+                                        .tune = true,
+                                        .tuning_file = tuning_file()});
+    } catch (const Error&) {
+      throw;
+    } catch (const std::runtime_error& error) {
+      throw Error(error.what(), "cuBLASLt", "see `subspect doctor`");
+    }
+  }
 
-  // Copies under way use the staging memory.
+  // Copies under way use the staging memory, products the workspace.
   ~Queue() override { static_cast<void>(cudaStreamSynchronize(stream_->get())); }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  kernels::Context<kernels::Cuda> context() override { return {.stream = stream_->get()}; }
+  kernels::Context<kernels::Cuda> context() override {
+    return {.stream = stream_->get(), .libraries = libraries_.get()};
+  }
+
+  std::vector<std::string> take_warnings() override { return libraries_->take_warnings(); }
 
   int activate() override {
     int previous = 0;
@@ -140,6 +176,8 @@ class Queue final : public GpuQueue {
   }
 
   std::shared_ptr<StreamHandle> stream_;
+  Storage workspace_;
+  std::unique_ptr<kernels::gpu::Libraries> libraries_;
   std::mutex mutex_;  // of the staging memory
   std::unique_ptr<StagingRing> staging_;
   std::unique_ptr<kernels::ThreadTeam> team_;
@@ -149,10 +187,12 @@ class Queue final : public GpuQueue {
 }  // namespace
 
 Opened open(int index) {
-  usable_gpu(index);
+  const GpuInfo gpu = usable_gpu(index);
   auto stream = std::make_shared<StreamHandle>(index);
   auto allocator = std::make_shared<CachingAllocator>(Device{DeviceType::cuda, index}, device_memory(stream));
-  return {std::make_shared<Queue>(std::move(stream)), std::move(allocator)};
+  const MemoryScope scope(*allocator, MemoryTag::workspace);
+  auto queue = std::make_shared<Queue>(std::move(stream), allocator, gpu);
+  return {std::move(queue), std::move(allocator)};
 }
 
 }  // namespace subspect::runtime::cuda
