@@ -79,7 +79,8 @@ void add(const char* name, runtime::DType dtype) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  setting.stream = runtime::Stream::open({}, static_cast<int>(bench::take_number(argc, argv, "threads", 0)));
+  setting.stream = runtime::Stream::open(runtime::Device::parse(bench::take_argument(argc, argv, "device", "cpu")),
+                                         static_cast<int>(bench::take_number(argc, argv, "threads", 0)));
   setting.config =
       model::read_decoder_config(bench::take_argument(argc, argv, "config", "configs/models/tiny-llama.json"));
   setting.prompt = bench::take_number(argc, argv, "prompt", 128);
