@@ -22,7 +22,7 @@ namespace subspect::runtime::cuda {
 namespace {
 
 constexpr int64_t piece_bytes = 4 << 20;
-constexpr int pieces = 8;
+constexpr int pieces = 4;
 constexpr int64_t copy_grain = 1 << 20;  // of ordinary memory, per thread
 constexpr int most_copy_threads = 4;
 

@@ -9,6 +9,7 @@
 
 #include "runtime/error.h"
 #include "runtime/random.h"
+#include "runtime/storage.h"
 
 namespace subspect::runtime {
 namespace {
@@ -79,6 +80,74 @@ TEST(Allocator, ErrorSaysWhatIsHeld) {
     EXPECT_EQ(error.exit_code(), 1);
   }
   allocator.deallocate(held, 3 << 20, MemoryTag::other);
+}
+
+TEST(Allocator, CountsByTagAndTellsWhatIsWasted) {
+  const auto allocator = std::make_shared<CachingAllocator>(Device{}, host_memory());
+  const auto tagged = [&](MemoryTag tag) { return allocator->stats().tagged_bytes[static_cast<size_t>(tag)]; };
+  EXPECT_EQ(allocator->stats().fragmentation(), 0);
+  {
+    const MemoryScope weights(*allocator, MemoryTag::weights);
+    const Storage a(allocator, 4096);
+    {
+      const MemoryScope cache(*allocator, MemoryTag::cache);
+      const Storage b(allocator, 1024);
+      EXPECT_EQ(tagged(MemoryTag::cache), 1024);
+      EXPECT_EQ(tagged(MemoryTag::weights), 4096);
+    }
+    EXPECT_EQ(allocator->tag(), MemoryTag::weights);
+    EXPECT_EQ(tagged(MemoryTag::cache), 0);
+    EXPECT_EQ(allocator->stats().cached_bytes, 1024);
+    EXPECT_DOUBLE_EQ(allocator->stats().fragmentation(), 0.2);
+  }
+  EXPECT_EQ(allocator->tag(), MemoryTag::other);
+  EXPECT_EQ(tagged(MemoryTag::weights), 0);
+  EXPECT_EQ(allocator->stats().cached_bytes, 5120);
+  allocator->release_cached();
+  EXPECT_EQ(allocator->stats().cached_bytes, 0);
+}
+
+TEST(Allocator, ErrorListsTheHoldersAndAdvisesOnTheLargest) {
+  const auto allocator = std::make_shared<CachingAllocator>(Device{}, limited(8 << 20));
+  const auto hold = [&](MemoryTag tag, int64_t bytes) {
+    const MemoryScope scope(*allocator, tag);
+    return std::make_unique<Storage>(allocator, bytes);
+  };
+  const auto error_of = [&](MemoryTag tag) -> std::string {
+    try {
+      hold(tag, 6 << 20);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  const auto cache = hold(MemoryTag::cache, 2 << 20);
+  EXPECT_NE(error_of(MemoryTag::weights).find("(weights)"), std::string::npos);
+  EXPECT_NE(error_of(MemoryTag::weights).find("; cache 2 MiB"), std::string::npos);
+  EXPECT_NE(error_of(MemoryTag::weights).find("max_new_tokens"), std::string::npos);
+  const auto states = hold(MemoryTag::optimizer, 3 << 20);
+  EXPECT_NE(error_of(MemoryTag::activations).find("optimizer 3 MiB, cache 2 MiB"), std::string::npos);
+  EXPECT_NE(error_of(MemoryTag::activations).find("sgd"), std::string::npos);
+}
+
+TEST(Allocator, BlocksAreReleasedOnlyWhenTheirWorkIsDone) {
+  int quiet = 0;
+  int released = 0;
+  MemorySource source = host_memory();
+  source.quiesce = [&] { ++quiet; };
+  source.release = [&](void* pointer) {
+    EXPECT_GT(quiet, 0);
+    ++released;
+    std::free(pointer);
+  };
+  {
+    CachingAllocator allocator({}, source);
+    allocator.release_cached();
+    EXPECT_EQ(quiet, 0);  // nothing to release
+    allocator.deallocate(allocator.allocate(100, MemoryTag::other), 100, MemoryTag::other);
+  }
+  EXPECT_EQ(quiet, 1);
+  EXPECT_EQ(released, 1);
 }
 
 TEST(Allocator, IsThreadSafe) {

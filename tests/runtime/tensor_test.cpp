@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "runtime/dispatch.h"
 #include "runtime/error.h"
 
 namespace subspect::runtime {
@@ -95,12 +96,34 @@ TEST_F(TensorTest, WrapKeepsItsOwner) {
   EXPECT_TRUE(watch.expired());
 }
 
+TEST_F(TensorTest, ToCpuIsACopyInHostMemory) {
+  const Tensor x = Tensor::from_host<float>(stream(), std::vector<float>{1, 2, 3, 4, 5, 6}, {2, 3});
+  const Tensor y = x.transpose().to_cpu(stream(), DType::bfloat16);
+  EXPECT_EQ(y.dtype(), DType::bfloat16);
+  EXPECT_TRUE(y.is_contiguous());
+  x.fill_zero(stream());
+  EXPECT_EQ(y.to_host<float>(stream()), (std::vector<float>{1, 4, 2, 5, 3, 6}));
+}
+
+TEST_F(TensorTest, CopiesStayBetweenTheHostAndTheStreamsDevice) {
+  const Tensor elsewhere = Tensor::wrap(nullptr, {2}, DType::float32, {DeviceType::cuda, 1}, nullptr);
+  const Tensor x = Tensor::zeros(stream(), {2}, DType::float32);
+  EXPECT_THROW(x.copy_from(stream(), elsewhere), Error);
+  EXPECT_THROW(elsewhere.copy_from(stream(), x), Error);
+}
+
 TEST(DeviceTest, ParsesNames) {
   EXPECT_EQ(Device::parse("cpu"), Device{});
-  EXPECT_EQ(Device::parse("auto").to_string(), "cpu");
   EXPECT_THROW(Device::parse("tpu"), UsageError);
   EXPECT_THROW(Device::parse("cuda:x"), UsageError);
+  EXPECT_THROW(Device::parse("cuda:9999"), Error);  // no machine has that many
+}
+
+TEST(DeviceTest, ABuildWithoutCudaHasTheCpu) {
+  if (built_with_cuda) GTEST_SKIP() << "built with CUDA";
+  EXPECT_EQ(Device::parse("auto").to_string(), "cpu");
   EXPECT_THROW(Device::parse("cuda"), Error);
+  EXPECT_THROW(Stream::open({DeviceType::cuda, 0}), Error);
 }
 
 TEST(DTypeTest, NamesRoundTrip) {
