@@ -12,6 +12,7 @@
 #include "experiments/build_info.h"
 #include "experiments/config/document.h"
 #include "runtime/error.h"
+#include "runtime/gpu_report.h"
 #include "runtime/io/files.h"
 #include "runtime/io/hash.h"
 
@@ -185,6 +186,8 @@ void RunDir::write_environment(const RunDirOptions& options) {
   json["kind"] = options.kind;
   json["identity"] = identity_of(options);
   json["device"] = options.device;
+  json.erase("gpu");
+  for (const auto& [name, value] : runtime::describe(runtime::Device::parse(options.device))) json["gpu"][name] = value;
   json["threads"] = options.threads;
   if (options.seed >= 0) json["seed"] = options.seed;
   json["host"] = host;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/device.h"
@@ -71,6 +72,9 @@ bool any_gpu();
 
 /// All GPUs of the machine, usable or not. Throws Error (no driver, driver too old, no device, ...).
 std::vector<GpuInfo> gpus();
+
+/// What is recorded of a GPU, by name: the model, its driver, the versions of CUDA and cuBLASLt.
+std::vector<std::pair<std::string, std::string>> describe(int index);
 
 /// Bytes of its memory that nobody holds.
 int64_t free_bytes(int index);

@@ -1,6 +1,9 @@
 // Which GPUs there are, and whether this program can use them.
+#include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
+
+#include <stdexcept>
 
 #include "runtime/cuda/handles.h"
 #include "runtime/error.h"
@@ -12,7 +15,7 @@ namespace {
 
 constexpr int oldest_major = 8;
 
-GpuInfo describe(int index) {
+GpuInfo describe_gpu(int index) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   return {.index = index,
@@ -21,6 +24,16 @@ GpuInfo describe(int index) {
           .minor = properties.minor,
           .multiprocessors = properties.multiProcessorCount,
           .total_bytes = static_cast<int64_t>(properties.totalGlobalMem)};
+}
+
+/// The version of cuBLASLt, or why it cannot be loaded.
+std::string product_library() {
+  try {
+    const size_t version = cublasLtGetVersion();
+    return fmt::format("{}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
+  } catch (const std::runtime_error& error) {
+    return fmt::format("missing: {}", error.what());
+  }
 }
 
 int count_gpus() {
@@ -54,8 +67,18 @@ bool any_gpu() {
 std::vector<GpuInfo> gpus() {
   std::vector<GpuInfo> result;
   const int count = count_gpus();
-  for (int index = 0; index < count; ++index) result.push_back(describe(index));
+  for (int index = 0; index < count; ++index) result.push_back(describe_gpu(index));
   return result;
+}
+
+std::vector<std::pair<std::string, std::string>> describe(int index) {
+  const GpuInfo gpu = describe_gpu(index);
+  const Versions found = versions();
+  return {{"gpu", fmt::format("{}, compute capability {}.{}, {} multiprocessors, {:.1f} GB", gpu.name, gpu.major,
+                              gpu.minor, gpu.multiprocessors, static_cast<double>(gpu.total_bytes) / 1e9)},
+          {"driver", fmt::format("for CUDA {}", version_text(found.driver))},
+          {"CUDA runtime", version_text(found.runtime)},
+          {"cuBLASLt", product_library()}};
 }
 
 int64_t free_bytes(int index) {
@@ -72,7 +95,7 @@ GpuInfo usable_gpu(int index) {
     throw Error(fmt::format("there is no GPU {}: this machine shows {}", index, count), "--device",
                 count == 0 ? std::string(advice(cudaErrorNoDevice)) : fmt::format("use cuda:0 to cuda:{}", count - 1));
   }
-  GpuInfo gpu = describe(index);
+  GpuInfo gpu = describe_gpu(index);
   if (gpu.major < oldest_major) {
     throw Error(fmt::format("GPU {} ({}) has compute capability {}.{}; 8.0 or higher is needed", index, gpu.name,
                             gpu.major, gpu.minor),

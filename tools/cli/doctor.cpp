@@ -12,6 +12,7 @@
 #include "experiments/subspace/weights.h"
 #include "model/hub.h"
 #include "runtime/dispatch.h"
+#include "runtime/gpu_report.h"
 #include "runtime/io/files.h"
 #include "runtime/progress.h"
 #include "tools/cli/commands.h"
@@ -36,6 +37,16 @@ std::string find_program(const std::string& name) {
   return {};
 }
 
+void print_gpu(runtime::Device device) {
+  try {
+    runtime::Device::parse(device.to_string());
+    line(device.to_string(), "can be used");
+  } catch (const runtime::Error& error) {
+    line(device.to_string(), error.what());
+  }
+  for (const auto& [name, value] : runtime::describe(device)) line("  " + name, value);
+}
+
 void print_devices() {
   const auto stream = runtime::Stream::open(runtime::Device{});
   line("cpu", fmt::format("{}, {:.0f} Gflop/s measured, {:.1f} GB of memory free", experiments::processor(),
@@ -50,7 +61,7 @@ void print_devices() {
     return;
   }
   try {
-    line("cuda", runtime::Device::parse("cuda").to_string() + " can be used");
+    for (int index = 0; index < runtime::gpu_count(); ++index) print_gpu({runtime::DeviceType::cuda, index});
   } catch (const runtime::Error& error) {
     line("cuda", error.what());
   }
