@@ -115,7 +115,7 @@ TEST(Allocator, ErrorListsTheHoldersAndAdvisesOnTheLargest) {
   };
   const auto error_of = [&](MemoryTag tag) -> std::string {
     try {
-      hold(tag, 6 << 20);
+      hold(tag, 7 << 20);
     } catch (const Error& error) {
       return error.what();
     }
