@@ -3,6 +3,7 @@
 #include "tests/simt/device_memory.h"
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <map>
 
@@ -102,6 +103,14 @@ void free_device(void* memory) {
   if (memory == nullptr || block_of_memory.begin != memory) return;
   retire_device(memory, block_of_memory.bytes);
   release_device(memory);
+}
+
+void copy_to_device(void* device, const void* host, size_t bytes) {
+  if (bytes > 0) std::memcpy(device, host, bytes);
+}
+
+void copy_to_host(void* host, const void* device, size_t bytes) {
+  if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
 }  // namespace simt
