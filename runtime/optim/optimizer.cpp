@@ -30,7 +30,7 @@ int64_t blocks_of(int64_t count) {
 template <class T>
 Tensor upload(Stream& stream, const std::vector<T>& values) {
   const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
-  const Tensor tensor = Tensor::empty(stream, {bytes}, DType::uint8);
+  Tensor tensor = Tensor::empty(stream, {bytes}, DType::uint8);
   stream.copy_from_host(tensor.raw(), values.data(), bytes);
   return tensor;
 }
