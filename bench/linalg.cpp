@@ -37,10 +37,10 @@ void check(bool good, const char* what) {
 /// The basis with its vectors.
 void decompose(benchmark::State& state, linalg::BasisMethod method) {
   const Tensor v = gaussian(state.range(0), state.range(1), 1);
-  const auto checked = linalg::LeftBasis::compute(*stream, v, "v", method);
+  const auto checked = linalg::LeftBasis::compute(*stream, v, "v", {.method = method});
   check(checked.residual() < 1e-6 && checked.orthogonality() < 1e-6, "a decomposition misses its tolerance");
   for (auto _ : state) {
-    const auto basis = linalg::LeftBasis::compute(*stream, v, "v", method);
+    const auto basis = linalg::LeftBasis::compute(*stream, v, "v", {.method = method});
     benchmark::DoNotOptimize(basis.vectors(*stream, basis.rank()).raw());
   }
   state.counters["residual"] = checked.residual();

@@ -107,8 +107,13 @@ void Activations::visit(Fields& f) {
       "bootstrap resamples of the prompts for the columns mso_low and mso_high (95 %); 0: no such columns; each costs "
       "as much as the comparison itself, two decompositions per layer",
       Rule().at_least(0));
-  f.field("method", method_, "of the decomposition: gram and dsyevd, or exact (dgesdd); auto chooses by size",
-          Rule().one_of({"auto", "gram", "exact"}));
+  f.field("method", method_,
+          "of the decomposition: gram (eigenvectors of the Gram matrix), exact (a singular value decomposition), "
+          "randomized (leading vectors by block Krylov iteration); auto chooses by size and by how many are needed",
+          Rule().one_of({"auto", "gram", "exact", "randomized"}));
+  f.field("tolerance", tolerance_,
+          "of randomized: it iterates until ||V V^T u - s^2 u|| / s^2 of every vector is at most this",
+          Rule().above(0));
   f.field("seed", seed_, "of the draw of prompts and of the resamples", Rule().at_least(0));
 }
 
@@ -213,15 +218,18 @@ void Activations::compare_layer(RunContext& context, const std::string& name, in
                                 const runtime::Tensor& useful, const runtime::Tensor& harmful, Tables& tables) const {
   context.stop_if_interrupted();
   const std::string label = fmt::format("hidden state {} of {}", layer, name);
-  const subspace::ActivationOverlap overlap = subspace::compare_activations(
-      context.stream, useful, harmful, energies_, center_, runtime::linalg::parse_basis_method(method_), label);
+  const runtime::linalg::BasisOptions basis = {.method = runtime::linalg::parse_basis_method(method_),
+                                               .energy = *std::max_element(energies_.begin(), energies_.end()),
+                                               .tolerance = tolerance_};
+  const subspace::ActivationOverlap overlap =
+      subspace::compare_activations(context.stream, useful, harmful, energies_, center_, basis, label);
   std::vector<subspace::Interval> intervals;
   if (resamples_ > 0) {
     intervals = subspace::resampled_overlaps(context, useful, harmful, energies_,
                                              {.resamples = resamples_,
                                               .seed = static_cast<uint64_t>(seed_),
                                               .center = center_,
-                                              .method = runtime::linalg::parse_basis_method(method_),
+                                              .basis = basis,
                                               .label = label});
   }
   for (size_t i = 0; i < overlap.pair.size(); ++i) {

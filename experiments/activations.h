@@ -66,6 +66,7 @@ class Activations final : public Experiment {
   int64_t batch_tokens_ = 4096;
   int64_t resamples_ = 0;
   std::string method_ = "auto";
+  double tolerance_ = 1e-3;
   int64_t seed_ = 123;
 };
 

@@ -115,7 +115,7 @@ double measure_flops_per_second(runtime::Stream& stream) {
   double best = 0;
   for (int round = 0; round < 3; ++round) {
     const auto begin = std::chrono::steady_clock::now();
-    linalg::multiply(stream.context<kernels::Cpu>(), linalg::Op::none, matrix, linalg::Op::none, matrix,
+    linalg::multiply(stream, linalg::Op::none, matrix, linalg::Op::none, matrix,
                      linalg::MatrixRef<float>(c.data(), size, size));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     best = std::max(best, 2.0 * size * size * size / seconds);

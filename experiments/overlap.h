@@ -31,6 +31,7 @@ class Overlap final : public Experiment {
   int64_t baseline_draws_ = 0;
   int64_t seed_ = 42;
   std::string method_ = "auto";
+  double tolerance_ = 1e-3;
 };
 
 }  // namespace subspect::experiments

@@ -39,6 +39,7 @@ class Projection final : public Experiment {
   bool save_models_ = false;
   std::string rounding_ = "checkpoint";
   std::string method_ = "auto";
+  double tolerance_ = 1e-3;
   int64_t seed_ = 42;
 };
 

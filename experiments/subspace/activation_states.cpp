@@ -44,14 +44,14 @@ void take_last_tokens(runtime::Stream& stream, const Tensor& hidden, std::span<c
 
 std::vector<EnergyOverlap> compare(runtime::Stream& stream, const Tensor& a, const Tensor& b,
                                    const std::vector<double>& energies, bool center,
-                                   runtime::linalg::BasisMethod method, const std::string& label) {
+                                   const runtime::linalg::BasisOptions& basis, const std::string& label) {
   const auto basis_of = [&](const Tensor& states) {
     Tensor matrix = states;
     if (center) {
       matrix = states.clone(stream);
       center_rows(matrix);
     }
-    return LeftBasis::compute(stream, matrix, label, method);
+    return LeftBasis::compute(stream, matrix, label, basis);
   };
   return compare_subspaces(stream, basis_of(a), basis_of(b), energies);
 }
@@ -96,12 +96,12 @@ std::vector<Tensor> last_token_states(RunContext& context, model::Decoder& decod
 
 ActivationOverlap compare_activations(runtime::Stream& stream, const Tensor& useful, const Tensor& harmful,
                                       const std::vector<double>& energies, bool center,
-                                      runtime::linalg::BasisMethod method, const std::string& label) {
+                                      const runtime::linalg::BasisOptions& basis, const std::string& label) {
   ActivationOverlap result;
-  result.pair = compare(stream, useful, harmful, energies, center, method, label);
+  result.pair = compare(stream, useful, harmful, energies, center, basis, label);
   if (useful.size(1) >= 2) {
     result.control = compare(stream, every_column(stream, useful, 0, 2), every_column(stream, useful, 1, 2), energies,
-                             center, method, label);
+                             center, basis, label);
   }
   return result;
 }
@@ -116,7 +116,7 @@ std::vector<Interval> resampled_overlaps(RunContext& context, const Tensor& usef
         context.stream,
         resampled_columns(context.stream, states, resample_counts(states.size(1), options.seed, sequence),
                           options.center),
-        options.label, options.method);
+        options.label, options.basis);
   };
   const int64_t bytes = factor_workspace_bytes(useful.shape(), 0) + factor_workspace_bytes(harmful.shape(), 0);
   runtime::linalg::for_each_matrix_within(

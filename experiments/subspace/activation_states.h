@@ -38,13 +38,13 @@ struct ActivationOverlap {
 /// Compares the left bases of two sets of states, [hidden, prompts] each; centred beforehand if asked.
 ActivationOverlap compare_activations(runtime::Stream& stream, const runtime::Tensor& useful,
                                       const runtime::Tensor& harmful, const std::vector<double>& energies, bool center,
-                                      runtime::linalg::BasisMethod method, const std::string& label);
+                                      const runtime::linalg::BasisOptions& basis, const std::string& label);
 
 struct ResampleOptions {
   int64_t resamples = 0;
   uint64_t seed = 0;
   bool center = false;
-  runtime::linalg::BasisMethod method = runtime::linalg::BasisMethod::automatic;
+  runtime::linalg::BasisOptions basis;
   std::string label;  ///< for errors, and an independent random sequence for each
 };
 

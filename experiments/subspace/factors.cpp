@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
+#include <span>
 
 #include "runtime/error.h"
 #include "runtime/io/safetensors.h"
@@ -35,33 +35,32 @@ Tensor take_rows(Stream& stream, const Tensor& matrix, const std::vector<int64_t
   bool consecutive = true;
   for (int64_t i = begin; i < end; ++i) consecutive &= order[static_cast<size_t>(i)] == first + i - begin;
   if (consecutive) return matrix.narrow(0, first, end - begin);
-  const int64_t width = matrix.size(1);
-  Tensor rows = Tensor::empty(stream, {end - begin, width}, DType::float32);
-  for (int64_t i = begin; i < end; ++i) {
-    std::memcpy(rows.data<float>() + (i - begin) * width, matrix.data<float>() + order[static_cast<size_t>(i)] * width,
-                static_cast<size_t>(width) * sizeof(float));
-  }
+  Tensor rows = Tensor::empty(stream, {end - begin, matrix.size(1)}, DType::float32);
+  runtime::linalg::copy_rows(
+      stream, runtime::linalg::matrix_of<float>(matrix), runtime::linalg::matrix_of<float>(rows),
+      {std::span(order).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), {}});
   return rows;
 }
 
 SplitSums measure(Stream& stream, const Tensor& update, const Tensor& alignment) {
-  const auto context = stream.context<kernels::Cpu>();
-  const float* d = update.data<float>();
-  const float* v = alignment.data<float>();
   SplitSums sums;
-  sums.update = runtime::linalg::squared_norm(context, d, update.numel());
-  sums.alignment = runtime::linalg::squared_norm(context, v, update.numel());
-  sums.update_alignment = runtime::linalg::inner_product(context, d, v, update.numel());
+  sums.update = runtime::linalg::squared_norm(stream, update);
+  sums.alignment = runtime::linalg::squared_norm(stream, alignment);
+  sums.update_alignment = runtime::linalg::inner_product(stream, update, alignment);
   return sums;
 }
 
 void decompose(Stream& stream, const Tensor& alignment, const FactorOptions& options, Factors& factors,
                LeftBasis& basis) {
-  basis = LeftBasis::compute(stream, alignment, factors.tensor, options.method);
+  runtime::linalg::BasisOptions asked = options.basis;
+  const int64_t side = std::min(factors.rows, factors.cols);
+  if (splits_by_rank(options.leading_fraction)) asked.rank = rank_of_fraction(options.leading_fraction, side);
+  basis = LeftBasis::compute(stream, alignment, factors.tensor, asked);
   factors.rank = basis.rank();
   factors.method = runtime::linalg::name(basis.method());
   factors.residual = basis.residual();
   factors.singular_values = basis.singular_values();
+  if (basis.truncated()) factors.singular_values.push_back(basis.next_singular_value());
   if (options.keep) factors.vectors = basis.vectors(stream, basis.rank());
 }
 

@@ -42,7 +42,9 @@ struct UpdateSources {
 };
 
 struct FactorOptions {
-  runtime::linalg::BasisMethod method = runtime::linalg::BasisMethod::automatic;
+  runtime::linalg::BasisOptions basis;  ///< rank is set for each tensor, from `leading_fraction`
+  /// Only this share of the leading vectors of V is needed; 0: all of them.
+  double leading_fraction = 0;
   /// For Basis::random: how many vectors of each tensor, as the largest fraction asked for.
   double largest_fraction = 0;
   bool keep = false;  ///< vectors and coefficients are needed to form weights; otherwise energies alone
@@ -55,10 +57,10 @@ struct Factors {
   int64_t cols = 0;
   bool is_matrix = false;  ///< 2-D: has vectors; otherwise only the direction vec(V)
   int64_t rank = 0;     ///< vectors there are: the numerical rank of V, or the random ones drawn; 0 or 1 for a vector
-  std::string method;   ///< "gram", "exact", "qr", "direction"
+  std::string method;   ///< "gram", "exact", "randomized", "qr", "direction"
   double residual = 0;  ///< of the decomposition, or the deviation from orthonormality of random vectors
-  std::vector<double> singular_values;                      ///< of V; empty for random vectors
-  std::vector<SplitSums> sums;                              ///< by fine-tuned model; nothing applied
+  std::vector<double> singular_values;  ///< of V, as many as were computed; empty for random vectors
+  std::vector<SplitSums> sums;          ///< by fine-tuned model; nothing applied
   std::vector<runtime::linalg::Coefficients> coefficients;  ///< by fine-tuned model; values only when kept
   runtime::Tensor vectors;                                  ///< [rank, rows] when kept
 

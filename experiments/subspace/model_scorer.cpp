@@ -16,9 +16,7 @@ struct ModelScorer::Loaded {
 };
 
 ModelScorer::ModelScorer(RunContext& context, const std::vector<TaskConfig>& tasks, fs::path tokenizers)
-    : context_(context),
-      evaluator_(tasks, context.dir.state() / "judgements"),
-      tokenizers_(std::move(tokenizers)) {}
+    : context_(context), evaluator_(tasks, context.dir.state() / "judgements"), tokenizers_(std::move(tokenizers)) {}
 
 ModelScorer::~ModelScorer() = default;
 

@@ -51,6 +51,9 @@ OverlapRun::OverlapRun(RunContext& context, OverlapSettings settings, const Weig
                   ? context.dir.table({"pair", "group", "granularity", "energy", "index", "cosine", "side"}, "angles")
                   : Table({"pair", "group", "granularity", "energy", "index", "cosine", "side"}),
               {"pair", "group", "granularity", "energy", "index", "side"}) {
+  if (!settings_.energies.empty()) {
+    settings_.basis.energy = *std::max_element(settings_.energies.begin(), settings_.energies.end());
+  }
   for (const WeightSource* model : models_) require_same_tensors(reference_, *model);
   const std::vector<std::string> tensors = select_tensors(reference_, settings_.tensors, "tensors");
   for (const Granularity granularity : settings_.granularity) {
@@ -117,8 +120,8 @@ OverlapRun::Output OverlapRun::compute(const UpdateGroup& group) const {
                                     [&](const auto& pair) { return pair.first == i || pair.second == i; });
     if (!wanted) continue;
     left[i] = LeftBasis::compute(context_.stream, stacked_update(context_.stream, *models_[i], reference_, group),
-                                 group.name, settings_.method);
-    if (needs_right) right[i] = left[i].transposed(context_.stream, group.name, settings_.method);
+                                 group.name, settings_.basis);
+    if (needs_right) right[i] = left[i].transposed(context_.stream, group.name, settings_.basis);
     describe(group, i, left[i], output);
   }
   for (const auto& pair : settings_.pairs) {
@@ -130,19 +133,21 @@ OverlapRun::Output OverlapRun::compute(const UpdateGroup& group) const {
 
 void OverlapRun::describe(const UpdateGroup& group, size_t model, const LeftBasis& basis, Output& output) const {
   const std::vector<double>& sigma = basis.singular_values();
+  const bool whole = !basis.truncated();
+  const double stable_rank = basis.rank() == 0 ? 0.0 : basis.squared_norm() / (sigma[0] * sigma[0]);
   const NamedCells key = {
       {"model", models_[model]->name()}, {"group", group.name}, {"granularity", name(group.granularity)}};
   output.groups.push_back(joined(key, {{"rows", group.rows},
                                        {"cols", group.cols},
                                        {"norm", std::sqrt(basis.squared_norm())},
-                                       {"rank", basis.rank()},
-                                       {"effective_rank", linalg::effective_rank(sigma)},
-                                       {"stable_rank", linalg::stable_rank(sigma)},
+                                       {"rank", whole ? Cell(basis.rank()) : Cell()},
+                                       {"effective_rank", whole ? Cell(linalg::effective_rank(sigma)) : Cell()},
+                                       {"stable_rank", stable_rank},
                                        {"method", name(basis.method())},
                                        {"residual", basis.residual()},
                                        {"stacked", group.stacked()}}));
   if (basis.rank() == 0) return;
-  const std::vector<double> cumulative = linalg::cumulative_energy(sigma);
+  const std::vector<double> cumulative = linalg::cumulative_energy(sigma, basis.squared_norm());
   for (const int64_t index : spaced_indices(static_cast<int64_t>(sigma.size()), settings_.spectrum_points)) {
     const auto place = static_cast<size_t>(index - 1);
     output.spectra.push_back(

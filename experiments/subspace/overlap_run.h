@@ -20,11 +20,11 @@ struct OverlapSettings {
   std::vector<double> energies = {0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99};
   std::vector<std::string> tensors = {"*"};
   bool principal_angles = false;
-  int64_t spectrum_points = 64;  ///< singular values listed per matrix, evenly spaced in log(index); 0: none
-  runtime::linalg::BasisMethod method = runtime::linalg::BasisMethod::automatic;
-  int64_t baseline_draws = 0;  ///< pairs of random subspaces that check mso_random; 0: none
-  uint64_t seed = 0;           ///< of those
-  int64_t memory_budget = 0;   ///< bytes; 0: half of what is available
+  int64_t spectrum_points = 64;         ///< singular values listed per matrix, evenly spaced in log(index); 0: none
+  runtime::linalg::BasisOptions basis;  ///< method and tolerance; the energy is the largest of `energies`
+  int64_t baseline_draws = 0;           ///< pairs of random subspaces that check mso_random; 0: none
+  uint64_t seed = 0;                    ///< of those
+  int64_t memory_budget = 0;            ///< bytes; 0: half of what is available
 };
 
 class OverlapRun {

@@ -28,7 +28,7 @@ struct Half {
 };
 
 linalg::FloatMatrix matrix_of(const Tensor& states) {
-  return {states.data<float>(), states.size(0), states.size(1)};
+  return linalg::matrix_of<float>(states);
 }
 
 double mean(const Vector& values) {
@@ -88,7 +88,7 @@ void solve_ridge(Vector& gram, Vector& x, int64_t hidden, const std::string& lab
   const double lambda = probe_ridge * trace / static_cast<double>(hidden);
   for (size_t i = 0; i < side; ++i) gram[i * side + i] += lambda;
   const auto n = static_cast<lapack_int>(side);
-  if (LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', n, 1, gram.data(), n, x.data(), n) != 0) {
+  if (LAPACKE_dposv(LAPACK_COL_MAJOR, 'U', n, 1, gram.data(), n, x.data(), n) != 0) {
     throw runtime::Error("the linear probe's system is not positive definite", label,
                          "look for states of extreme size in this model");
   }
@@ -97,34 +97,32 @@ void solve_ridge(Vector& gram, Vector& x, int64_t hidden, const std::string& lab
 /// (X X^T + lambda I)^-1 X y = X (X^T X + lambda I)^-1 y, with X y the difference of the means: y = 1 / n_harmful and
 /// -1 / n_useful.
 Vector discriminant(Stream& stream, const Half& train, const std::string& label) {
-  linalg::use_single_threaded_blas();
-  const auto context = stream.context<kernels::Cpu>();
   const Tensor x = centred_together(stream, train);
   const int64_t hidden = x.size(0);
   const int64_t count = x.size(1);
   const int64_t side = std::min(hidden, count);
   Vector gram(static_cast<size_t>(side * side));
   if (hidden <= count) {
-    linalg::gram_of_rows(context, matrix_of(x), 1.0, gram.data());
+    linalg::gram_of_rows(stream, matrix_of(x), 1.0, gram.data());
     Vector direction = difference_of_means(train);
     solve_ridge(gram, direction, hidden, label);
     return direction;
   }
-  linalg::gram_of_cols(context, matrix_of(x), 1.0, gram.data());
+  linalg::gram_of_cols(stream, matrix_of(x), 1.0, gram.data());
   const int64_t useful = train.useful.size(1);
   Vector dual(static_cast<size_t>(count), 1.0 / static_cast<double>(count - useful));
   std::fill_n(dual.begin(), useful, -1.0 / static_cast<double>(useful));
   solve_ridge(gram, dual, hidden, label);
   Vector direction(static_cast<size_t>(hidden));
-  linalg::multiply_narrow(context, linalg::Op::none, matrix_of(x), {dual.data(), count, 1},
+  linalg::multiply_narrow(stream, linalg::Op::none, matrix_of(x), {dual.data(), count, 1},
                           {direction.data(), hidden, 1});
   return direction;
 }
 
 Vector scores_of(Stream& stream, const Tensor& states, Vector& direction) {
   Vector scores(static_cast<size_t>(states.size(1)));
-  linalg::multiply_narrow(stream.context<kernels::Cpu>(), linalg::Op::transpose, matrix_of(states),
-                          {direction.data(), states.size(0), 1}, {scores.data(), states.size(1), 1});
+  linalg::multiply_narrow(stream, linalg::Op::transpose, matrix_of(states), {direction.data(), states.size(0), 1},
+                          {scores.data(), states.size(1), 1});
   return scores;
 }
 

@@ -259,13 +259,12 @@ void ProjectionRun::run_plain_models() {
 
 SplitSums ProjectionRun::whole_model_sums(size_t finetuned) {
   std::vector<SplitSums> sums(tensors_.size());
-  const auto context = context_.stream.context<kernels::Cpu>();
   const auto measure = [&](size_t i) {
     const Tensor d = difference(context_.stream, *sources_.finetuned[finetuned], *sources_.aligned, tensors_[i]);
     const Tensor v = difference(context_.stream, *sources_.aligned, *sources_.base, tensors_[i]);
-    sums[i].update = runtime::linalg::squared_norm(context, d.data<float>(), d.numel());
-    sums[i].alignment = runtime::linalg::squared_norm(context, v.data<float>(), v.numel());
-    sums[i].update_alignment = runtime::linalg::inner_product(context, d.data<float>(), v.data<float>(), d.numel());
+    sums[i].update = runtime::linalg::squared_norm(context_.stream, d);
+    sums[i].alignment = runtime::linalg::squared_norm(context_.stream, v);
+    sums[i].update_alignment = runtime::linalg::inner_product(context_.stream, d, v);
     sums[i] = apply_mode(sums[i], Mode::orth, 0.0);  // the whole update is applied
   };
   runtime::linalg::for_each_matrix_within(
@@ -295,11 +294,14 @@ int64_t ProjectionRun::budget() const {
 
 std::vector<Factors> ProjectionRun::make_all_factors(const Family& family) {
   FactorOptions options;
-  options.method = settings_.method;
+  options.basis = settings_.basis;
   options.keep = static_cast<bool>(consumer_);
   for (const double fraction : settings_.fractions) {
     if (splits_by_rank(fraction)) options.largest_fraction = std::max(options.largest_fraction, fraction);
   }
+  const bool leading =
+      std::all_of(family.begin(), family.end(), [](const BasisChoice& choice) { return choice.basis == Basis::top_k; });
+  if (leading) options.leading_fraction = options.largest_fraction;  // random_k draws from all vectors
   const auto finetuned = static_cast<int64_t>(sources_.finetuned.size());
   const auto shape = [&](size_t i) { return sources_.aligned->info(tensors_[i]).shape; };
   int64_t kept = 0;

@@ -21,9 +21,8 @@ Row spectrum_row(runtime::Stream& stream, const WeightSource& a, const WeightSou
                  const SpectrumOptions& options) {
   const Tensor d = as_matrix(difference(stream, b, a, tensor));
   const Tensor before = a.load(stream, tensor);
-  const double norm_before =
-      std::sqrt(linalg::squared_norm(stream.context<kernels::Cpu>(), before.data<float>(), before.numel()));
-  const auto basis = linalg::LeftBasis::compute(stream, d, tensor, options.method);
+  const double norm_before = std::sqrt(linalg::squared_norm(stream, before));
+  const auto basis = linalg::LeftBasis::compute(stream, d, tensor, {.method = options.method});
   const std::vector<double>& sigma = basis.singular_values();
   const double norm = std::sqrt(basis.squared_norm());
   Row row = {tensor,

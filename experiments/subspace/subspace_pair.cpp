@@ -20,9 +20,7 @@ std::vector<EnergyOverlap> compare_subspaces(runtime::Stream& stream, const runt
                                              const runtime::linalg::LeftBasis& b, const std::vector<double>& energies,
                                              bool angles) {
   constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
-  const auto rank = [](const runtime::linalg::LeftBasis& basis, double energy) {
-    return std::min(basis.rank(), runtime::linalg::rank_at_energy(basis.singular_values(), energy));
-  };
+  const auto rank = [](const runtime::linalg::LeftBasis& basis, double energy) { return basis.rank_at_energy(energy); };
   const double largest = energies.empty() ? 0.0 : *std::max_element(energies.begin(), energies.end());
   const runtime::linalg::CrossOverlap cross(stream, a.vectors(stream, rank(a, largest)),
                                             b.vectors(stream, rank(b, largest)));
@@ -32,7 +30,7 @@ std::vector<EnergyOverlap> compare_subspaces(runtime::Stream& stream, const runt
     if (row.k_a > 0 && row.k_b > 0) {
       row.mso = cross.mso(row.k_a, row.k_b);
       row.mso_random = runtime::linalg::expected_random_mso(row.k_a, row.k_b, row.d);
-      if (angles) row.angle_cosines = cross.principal_cosines(row.k_a, row.k_b);
+      if (angles) row.angle_cosines = cross.principal_cosines(stream, row.k_a, row.k_b);
     }
     overlaps.push_back(std::move(row));
   }

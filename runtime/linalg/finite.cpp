@@ -73,4 +73,10 @@ void require_finite(const Tensor& tensor, std::string_view name, std::string_vie
   }
 }
 
+void require_finite(Stream& stream, const Tensor& tensor, std::string_view name, std::string_view where) {
+  if (tensor.device().type == DeviceType::cpu) return require_finite(tensor, name, where);
+  const std::vector<float> values = tensor.to_host<float>(stream);
+  require_finite(Tensor::wrap(values.data(), tensor.shape(), DType::float32, {}, nullptr), name, where);
+}
+
 }  // namespace subspect::runtime::linalg

@@ -17,5 +17,7 @@ std::optional<int64_t> find_non_finite(std::span<const double> values);
 
 /// Throws Error "tensor NAME has a NaN/Inf at [i, j] (WHERE)" when the contiguous CPU tensor has one.
 void require_finite(const Tensor& tensor, std::string_view name, std::string_view where);
+/// The same for a tensor on the stream's device, which is copied to the host.
+void require_finite(Stream& stream, const Tensor& tensor, std::string_view name, std::string_view where);
 
 }  // namespace subspect::runtime::linalg

@@ -1,18 +1,18 @@
-// Left bases from the Gram matrix of the smaller side, or from a singular value decomposition.
+// Left bases from the Gram matrix of the smaller side, from a singular value decomposition, or from random vectors.
 #include "runtime/linalg/left_basis.h"
-
-#include <lapacke.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
+#include <numeric>
 #include <utility>
 
 #include "runtime/error.h"
+#include "runtime/linalg/backend.h"
 #include "runtime/linalg/finite.h"
 #include "runtime/linalg/products.h"
 #include "runtime/linalg/random_basis.h"
+#include "runtime/linalg/randomized.h"
 #include "runtime/random.h"
 
 namespace subspect::runtime::linalg {
@@ -20,56 +20,34 @@ namespace subspect::runtime::linalg {
 namespace {
 
 constexpr int64_t exact_side = 64;  // automatic: up to this smaller side, the SVD costs nothing
+// automatic: the randomized method pays from this smaller side on, for ranks up to these shares of it.
+constexpr int64_t randomized_side = 512;
+constexpr int64_t randomized_share = 20;
+constexpr int64_t largest_share = 4;
 // Vectors formed as V w / sigma lose orthogonality like eps sigma_1^2 / sigma^2; beyond this they are formed and
 // repaired.
 constexpr double repair_condition = 1e8;
 constexpr int64_t probe_columns = 8;
 constexpr uint64_t probe_seed = 0x5ab5bec7;
 
-FloatMatrix as_matrix(const Tensor& tensor) {
-  return {tensor.data<float>(), tensor.size(0), tensor.size(1)};
-}
-
-void require_matrix(const Tensor& tensor, std::string_view op) {
+void require_matrix(const Stream& stream, const Tensor& tensor, std::string_view op) {
   require(tensor.defined() && tensor.dim() == 2 && tensor.is_contiguous() && tensor.dtype() == DType::float32 &&
-              tensor.device().type == DeviceType::cpu,
-          op, "a contiguous float32 matrix on the CPU is required. Received {} {}",
+              (tensor.device() == stream.device() || tensor.device().type == DeviceType::cpu),
+          op, "a contiguous float32 matrix on {} or the host is required. Received {} {}", stream.device().to_string(),
           tensor.defined() ? name(tensor.dtype()) : "nothing", to_string(tensor.shape()));
 }
 
-/// A power of two that brings the largest magnitude into [0.5, 1); 1 for a matrix of zeros.
-double power_of_two_scale(const Tensor& v) {
-  const float* values = v.data<float>();
-  float largest = 0.0F;
-  for (int64_t i = 0; i < v.numel(); ++i) largest = std::max(largest, std::abs(values[i]));
+/// A power of two that brings `largest` into [0.5, 1); 1 for 0.
+double power_of_two_scale(float largest) {
   if (largest == 0.0F) return 1.0;
   int exponent = 0;
   std::frexp(largest, &exponent);
   return std::ldexp(1.0, -exponent);
 }
 
-/// Eigenvalues ascending; row i of `matrix` becomes the eigenvector i. False when LAPACK did not converge.
-bool eigen_decompose(std::vector<double>& matrix, int64_t n, std::vector<double>& eigenvalues) {
-  eigenvalues.resize(static_cast<size_t>(n));
-  const auto size = static_cast<lapack_int>(n);
-  return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', size, matrix.data(), size, eigenvalues.data()) == 0;
-}
-
-Tensor transposed_copy(Stream& stream, const Tensor& matrix) {
-  constexpr int64_t tile = 32;
-  const int64_t rows = matrix.size(0);
-  const int64_t cols = matrix.size(1);
-  Tensor copy = Tensor::empty(stream, {cols, rows}, DType::float32);
-  const float* source = matrix.data<float>();
-  float* target = copy.data<float>();
-  for (int64_t row = 0; row < rows; row += tile) {
-    for (int64_t col = 0; col < cols; col += tile) {
-      for (int64_t i = row; i < std::min(row + tile, rows); ++i) {
-        for (int64_t j = col; j < std::min(col + tile, cols); ++j) target[j * rows + i] = source[i * cols + j];
-      }
-    }
-  }
-  return copy;
+/// Bytes of the Gram matrix, its eigenvectors and the eigensolver's workspace.
+int64_t gram_bytes(int64_t side) {
+  return 4 * side * side * static_cast<int64_t>(sizeof(double));
 }
 
 std::vector<double> gaussian_probes(int64_t rows) {
@@ -92,17 +70,6 @@ double largest_ratio(const std::vector<double>& a, const std::vector<double>& b,
   return largest;
 }
 
-std::vector<double> row_energies(const float* values, int64_t rows, int64_t cols) {
-  std::vector<double> energies(static_cast<size_t>(rows), 0.0);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < cols; ++j) {
-      const auto value = static_cast<double>(values[i * cols + j]);
-      energies[static_cast<size_t>(i)] += value * value;
-    }
-  }
-  return energies;
-}
-
 }  // namespace
 
 std::string_view name(BasisMethod method) {
@@ -111,6 +78,8 @@ std::string_view name(BasisMethod method) {
       return "gram";
     case BasisMethod::exact:
       return "exact";
+    case BasisMethod::randomized:
+      return "randomized";
     case BasisMethod::automatic:
       break;
   }
@@ -118,41 +87,65 @@ std::string_view name(BasisMethod method) {
 }
 
 BasisMethod parse_basis_method(std::string_view text) {
-  for (const BasisMethod method : {BasisMethod::automatic, BasisMethod::gram, BasisMethod::exact}) {
+  for (const BasisMethod method :
+       {BasisMethod::automatic, BasisMethod::gram, BasisMethod::exact, BasisMethod::randomized}) {
     if (text == name(method)) return method;
   }
-  throw UsageError(fmt::format("unknown decomposition method '{}'", text), "method", "use auto, gram or exact");
+  throw UsageError(fmt::format("unknown decomposition method '{}'", text), "method",
+                   "use auto, gram, exact or randomized");
 }
 
-LeftBasis LeftBasis::compute(Stream& stream, const Tensor& v, std::string_view tensor_name, BasisMethod method) {
-  require_matrix(v, "LeftBasis");
-  require_finite(v, tensor_name, "before its decomposition");
+BasisMethod choose_method(int64_t rows, int64_t cols, const BasisOptions& options) {
+  if (options.method != BasisMethod::automatic) return options.method;
+  const int64_t side = std::min(rows, cols);
+  if (side <= exact_side) return BasisMethod::exact;
+  const bool few = options.rank > 0 && options.rank * randomized_share <= side && side >= randomized_side;
+  const bool too_large = options.memory_bytes > 0 && gram_bytes(side) > options.memory_bytes && options.rank > 0 &&
+                         options.rank * largest_share <= side;
+  return few || too_large ? BasisMethod::randomized : BasisMethod::gram;
+}
+
+LeftBasis LeftBasis::compute(Stream& stream, const Tensor& v, std::string_view tensor_name,
+                             const BasisOptions& options) {
+  require_matrix(stream, v, "LeftBasis");
+  const float largest = largest_magnitude(stream, v);
+  if (!std::isfinite(largest)) require_finite(stream, v, tensor_name, "before its decomposition");
   LeftBasis basis;
   basis.rows_ = v.size(0);
   basis.cols_ = v.size(1);
   basis.matrix_ = v;
-  const int64_t side = std::min(basis.rows_, basis.cols_);
-  const bool exact_first = method == BasisMethod::exact || (method == BasisMethod::automatic && side <= exact_side);
-  basis.method_ = exact_first ? BasisMethod::exact : BasisMethod::gram;
-  basis.squared_norm_ = linalg::squared_norm(stream.context<kernels::Cpu>(), v.data<float>(), v.numel());
-  basis.singular_values_.assign(static_cast<size_t>(side), 0.0);
-  const double scale = power_of_two_scale(v);
+  basis.method_ = choose_method(basis.rows_, basis.cols_, options);
+  basis.squared_norm_ = linalg::squared_norm(stream, v);
+  basis.singular_values_.assign(static_cast<size_t>(std::min(basis.rows_, basis.cols_)), 0.0);
   if (basis.squared_norm_ == 0.0) return basis;  // untouched: no directions at all
 
-  const auto decompose = [&](BasisMethod chosen) {
-    basis.method_ = chosen;
-    return chosen == BasisMethod::exact ? basis.decompose_exact(stream, scale) : basis.decompose_gram(stream, scale);
-  };
-  bool converged = decompose(basis.method_);
-  if (!converged && method == BasisMethod::automatic) {
-    converged = decompose(exact_first ? BasisMethod::gram : BasisMethod::exact);
+  const double scale = power_of_two_scale(largest);
+  bool converged = basis.decompose(stream, basis.method_, options, scale);
+  if (!converged && options.method == BasisMethod::automatic) {
+    const BasisMethod second = basis.method_ == BasisMethod::gram ? BasisMethod::exact : BasisMethod::gram;
+    converged = basis.decompose(stream, second, options, scale);
   }
   if (!converged) {
-    throw Error(fmt::format("the decomposition of tensor {} {} did not converge", tensor_name, to_string(v.shape())),
-                std::string(name(basis.method_)), "try the other method");
+    const bool iterated = basis.method_ == BasisMethod::randomized;
+    throw Error(fmt::format("the decomposition of tensor {} {} did not converge{}", tensor_name, to_string(v.shape()),
+                            iterated ? fmt::format(" to a tolerance of {}", options.tolerance) : ""),
+                std::string(name(basis.method_)),
+                iterated ? "use method auto or gram, or a larger tolerance" : "try the other method");
   }
   basis.measure(stream);
   return basis;
+}
+
+bool LeftBasis::decompose(Stream& stream, BasisMethod method, const BasisOptions& options, double scale) {
+  method_ = method;
+  switch (method) {
+    case BasisMethod::exact:
+      return decompose_exact(stream, scale);
+    case BasisMethod::randomized:
+      return decompose_randomized(stream, options, scale);
+    default:
+      return decompose_gram(stream, scale);
+  }
 }
 
 void LeftBasis::set_spectrum(std::vector<double> singular_values) {
@@ -165,116 +158,152 @@ void LeftBasis::set_spectrum(std::vector<double> singular_values) {
   }
 }
 
-bool LeftBasis::decompose_gram(Stream& stream, double scale) {
-  use_single_threaded_blas();
-  const auto context = stream.context<kernels::Cpu>();
-  const bool tall = rows_ > cols_;
-  const int64_t side = std::min(rows_, cols_);
-  std::vector<double> gram(static_cast<size_t>(side * side));
-  if (tall) {
-    gram_of_cols(context, as_matrix(matrix_), scale, gram.data());
-  } else {
-    gram_of_rows(context, as_matrix(matrix_), scale, gram.data());
-  }
-  std::vector<double> eigenvalues;
-  if (!eigen_decompose(gram, side, eigenvalues)) return false;
-  std::vector<double> sigma(eigenvalues.rbegin(), eigenvalues.rend());
-  for (double& value : sigma) value = std::sqrt(std::max(value, 0.0)) / scale;
-  set_spectrum(std::move(sigma));
-  const auto eigenvector = [&](int64_t i) { return gram.data() + (side - 1 - i) * side; };
-  if (!tall) {
+/// Keeps the first rank() of the orthonormal `vectors` ([any, smaller side] float64), in `order`.
+void LeftBasis::set_small_side(Stream& stream, const Tensor& vectors, std::span<const int64_t> order) {
+  const auto from = matrix_of<double>(vectors);
+  vectors_ = Tensor();
+  map_ = Tensor();
+  if (rows_ <= cols_) {
     vectors_ = Tensor::empty(stream, {rank_, rows_}, DType::float32);
-    for (int64_t i = 0; i < rank_; ++i) {
-      std::transform(eigenvector(i), eigenvector(i) + side, vectors_.data<float>() + i * side,
-                     [](double x) { return static_cast<float>(x); });
-    }
-    return true;
+    copy_rows(stream, from, matrix_of<float>(vectors_), {order, {}, 1.0});
+    return;
   }
+  std::vector<double> inverse;
+  for (int64_t i = 0; i < rank_; ++i) inverse.push_back(1.0 / singular_values_[static_cast<size_t>(i)]);
   map_ = Tensor::empty(stream, {rank_, cols_}, DType::float64);
-  for (int64_t i = 0; i < rank_; ++i) {
-    const double inverse = 1.0 / singular_values_[static_cast<size_t>(i)];
-    std::transform(eigenvector(i), eigenvector(i) + side, map_.data<double>() + i * side,
-                   [inverse](double x) { return x * inverse; });
-  }
+  copy_rows(stream, from, matrix_of<double>(map_), {order, inverse, 1.0});
   const double smallest = singular_values_[static_cast<size_t>(rank_ - 1)] / singular_values_[0];
   if (smallest * smallest * repair_condition < 1.0) {
-    vectors_ = vectors(stream, rank_);
+    vectors_ = this->vectors(stream, rank_);
     orthonormalize_rows(stream, vectors_);
     map_ = Tensor();
   }
+}
+
+bool LeftBasis::decompose_gram(Stream& stream, double scale) {
+  const int64_t side = std::min(rows_, cols_);
+  const Tensor gram = Tensor::empty(stream, {side, side}, DType::float64);
+  if (rows_ > cols_) {
+    gram_of_cols(stream, matrix_of<float>(matrix_), scale, gram.data<double>());
+  } else {
+    gram_of_rows(stream, matrix_of<float>(matrix_), scale, gram.data<double>());
+  }
+  std::vector<double> eigenvalues(static_cast<size_t>(side));
+  if (!backend_of(stream).eigen(stream, gram.data<double>(), side, eigenvalues.data())) return false;
+  std::vector<double> sigma(eigenvalues.rbegin(), eigenvalues.rend());
+  for (double& value : sigma) value = std::sqrt(std::max(value, 0.0)) / scale;
+  set_spectrum(std::move(sigma));
+  std::vector<int64_t> order(static_cast<size_t>(rank_));
+  std::iota(order.rbegin(), order.rend(), side - rank_);  // eigenvalues ascend
+  set_small_side(stream, gram, order);
   return true;
 }
 
 bool LeftBasis::decompose_exact(Stream& stream, double scale) {
-  use_single_threaded_blas();
   const int64_t side = std::min(rows_, cols_);
-  const float* values = matrix_.data<float>();
-  std::vector<double> wide(static_cast<size_t>(rows_ * cols_));
-  std::transform(values, values + matrix_.numel(), wide.begin(), [scale](float x) { return scale * x; });
-  // Row-major V is column-major V^T = W S U^T: LAPACK's "vt" is our U^T.
+  const Tensor wide = Tensor::empty(stream, {rows_, cols_}, DType::float64);
+  for_each_resident(stream, matrix_of<float>(matrix_), [&](FloatMatrix part, int64_t row) {
+    copy_rows(stream, part, matrix_of<double>(wide).rows_from(row, part.rows), {{}, {}, scale});
+  });
+  const Tensor left = Tensor::empty(stream, {side, rows_}, DType::float64);
   std::vector<double> sigma(static_cast<size_t>(side));
-  std::vector<double> right(static_cast<size_t>(cols_ * side));
-  std::vector<double> left(static_cast<size_t>(side * rows_));
-  const auto m = static_cast<lapack_int>(cols_);
-  const auto n = static_cast<lapack_int>(rows_);
-  const auto r = static_cast<lapack_int>(side);
-  if (LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', m, n, wide.data(), m, sigma.data(), right.data(), m, left.data(), r) != 0) {
-    return false;
-  }
+  if (!backend_of(stream).svd(stream, matrix_of<double>(wide), sigma.data(), left.data<double>())) return false;
   for (double& value : sigma) value /= scale;
   set_spectrum(std::move(sigma));
-  vectors_ = Tensor::empty(stream, {rank_, rows_}, DType::float32);
   map_ = Tensor();
-  for (int64_t i = 0; i < rank_; ++i) {
-    float* row = vectors_.data<float>() + i * rows_;
-    for (int64_t j = 0; j < rows_; ++j) row[j] = static_cast<float>(left[static_cast<size_t>(j * side + i)]);
-  }
+  vectors_ = Tensor::empty(stream, {rank_, rows_}, DType::float32);
+  copy_rows(stream, matrix_of<double>(left), matrix_of<float>(vectors_));
+  return true;
+}
+
+bool LeftBasis::decompose_randomized(Stream& stream, const BasisOptions& options, double scale) {
+  const std::optional<LeadingVectors> leading = leading_vectors(stream, matrix_,
+                                                                {.rank = options.rank,
+                                                                 .energy = options.energy,
+                                                                 .squared_norm = squared_norm_,
+                                                                 .scale = scale,
+                                                                 .tolerance = options.tolerance,
+                                                                 .max_iterations = options.max_iterations});
+  if (!leading) return false;
+  rank_ = static_cast<int64_t>(leading->values.size());
+  truncated_ = !leading->complete;
+  next_singular_value_ = leading->next;
+  singular_values_ = leading->values;
+  if (!truncated_) singular_values_.resize(static_cast<size_t>(std::min(rows_, cols_)), 0.0);
+  set_small_side(stream, leading->vectors, {});
   return true;
 }
 
 void LeftBasis::measure(Stream& stream) {
-  const auto context = stream.context<kernels::Cpu>();
-  const FloatMatrix v = as_matrix(matrix_);
-  const auto block = [](int64_t rows) { return std::vector<double>(static_cast<size_t>(rows * probe_columns)); };
-  const auto ref = [](std::vector<double>& values) {
-    return MatrixRef<double>(values.data(), static_cast<int64_t>(values.size()) / probe_columns, probe_columns);
-  };
-  const auto map = [&] { return DoubleMatrix(map_.data<double>(), rank_, cols_); };
+  const auto v = matrix_of<float>(matrix_);
+  const auto block = [&](int64_t rows) { return Tensor::empty(stream, {rows, probe_columns}, DType::float64); };
+  const auto ref = [](const Tensor& tensor) { return matrix_of<double>(tensor); };
   // y = U x and x = U^T y for blocks of probes.
-  const auto expand = [&](std::vector<double>& x, std::vector<double>& y) {
-    if (!map_.defined()) return multiply_narrow(context, Op::transpose, as_matrix(vectors_), ref(x), ref(y));
-    std::vector<double> between = block(cols_);
-    multiply(context, Op::transpose, map(), Op::none, ref(x), ref(between));
-    multiply_narrow(context, Op::none, v, ref(between), ref(y));
+  const auto expand = [&](const Tensor& x) {
+    Tensor y = block(rows_);
+    if (!map_.defined()) {
+      multiply_narrow(stream, Op::transpose, matrix_of<float>(vectors_), ref(x), ref(y));
+      return y;
+    }
+    const Tensor between = block(cols_);
+    multiply(stream, Op::transpose, ref(map_), Op::none, ref(x), ref(between));
+    multiply_narrow(stream, Op::none, v, ref(between), ref(y));
+    return y;
   };
-  const auto contract = [&](std::vector<double>& y, std::vector<double>& x) {
-    if (!map_.defined()) return multiply_narrow(context, Op::none, as_matrix(vectors_), ref(y), ref(x));
-    std::vector<double> between = block(cols_);
-    multiply_narrow(context, Op::transpose, v, ref(y), ref(between));
-    multiply(context, Op::none, map(), Op::none, ref(between), ref(x));
+  const auto contract = [&](const Tensor& y) {
+    Tensor x = block(rank_);
+    if (!map_.defined()) {
+      multiply_narrow(stream, Op::none, matrix_of<float>(vectors_), ref(y), ref(x));
+      return x;
+    }
+    const Tensor between = block(cols_);
+    multiply_narrow(stream, Op::transpose, v, ref(y), ref(between));
+    multiply(stream, Op::none, ref(map_), Op::none, ref(between), ref(x));
+    return x;
   };
-  std::vector<double> g = gaussian_probes(rank_);
-  std::vector<double> expanded = block(rows_);
-  std::vector<double> back = block(rank_);
-  expand(g, expanded);
-  contract(expanded, back);
-  orthogonality_ = largest_ratio(back, g, g);
+  const std::vector<double> g = gaussian_probes(rank_);
+  const Tensor image = expand(to_device(stream, g, probe_columns));
+  orthogonality_ = largest_ratio(contract(image).to_host<double>(stream), g, g);
 
-  // Both sides divided by sigma_1^2, in two steps against underflow.
+  // V V^T U x - U S^2 x, both divided by sigma_1^2 in two steps against underflow; x = g, or sigma_1^2 S^-2 g.
   const double largest = singular_values_[0];
-  std::vector<double> inner = block(cols_);
-  std::vector<double> outer = block(rows_);
-  multiply_narrow(context, Op::transpose, v, ref(expanded), ref(inner));
-  for (double& value : inner) value /= largest;
-  multiply_narrow(context, Op::none, v, ref(inner), ref(outer));
-  for (double& value : outer) value /= largest;
+  std::vector<double> x = g;
   std::vector<double> weighted = g;
-  for (size_t i = 0; i < weighted.size(); ++i) {
+  for (size_t i = 0; i < x.size(); ++i) {
     const double ratio = singular_values_[i / probe_columns] / largest;
-    weighted[i] *= ratio * ratio;
+    if (method_ == BasisMethod::randomized) {
+      x[i] /= ratio * ratio;
+    } else {
+      weighted[i] *= ratio * ratio;
+    }
   }
-  expand(weighted, expanded);
-  residual_ = largest_ratio(outer, expanded, g);
+  const Tensor inner = block(cols_);
+  const Tensor outer = block(rows_);
+  multiply_narrow(stream, Op::transpose, v, ref(expand(to_device(stream, x, probe_columns))), ref(inner),
+                  1.0 / largest);
+  multiply_narrow(stream, Op::none, v, ref(inner), ref(outer), 1.0 / largest);
+  const Tensor expected = expand(to_device(stream, weighted, probe_columns));
+  residual_ = largest_ratio(outer.to_host<double>(stream), expected.to_host<double>(stream), g);
+}
+
+bool LeftBasis::unique_at(int64_t k) const {
+  if (!truncated_ || k != rank_) return linalg::unique_at(singular_values_, k);
+  std::vector<double> values = singular_values_;
+  values.push_back(next_singular_value_);
+  return linalg::unique_at(values, k);
+}
+
+int64_t LeftBasis::rank_at_energy(double energy) const {
+  if (!truncated_) return std::min(rank_, linalg::rank_at_energy(singular_values_, energy));
+  const double wanted = (energy - 1e-12) * squared_norm_;
+  double sum = 0.0;
+  for (int64_t i = 0; i < rank_; ++i) {
+    sum += singular_values_[static_cast<size_t>(i)] * singular_values_[static_cast<size_t>(i)];
+    if (sum >= wanted) return i + 1;
+  }
+  throw Error(fmt::format("{} leading vectors hold {} of the energy of a matrix; {} was asked for", rank_,
+                          sum / squared_norm_, energy),
+              "LeftBasis", "ask for this energy, or use method gram");
 }
 
 Tensor LeftBasis::vectors(Stream& stream, int64_t k) const {
@@ -282,80 +311,73 @@ Tensor LeftBasis::vectors(Stream& stream, int64_t k) const {
   if (k == 0) return Tensor::empty(stream, {0, rows_}, DType::float32);
   if (vectors_.defined()) return vectors_.narrow(0, 0, k);
   Tensor formed = Tensor::empty(stream, {k, rows_}, DType::float32);
-  multiply_by_rows(stream.context<kernels::Cpu>(), DoubleMatrix(map_.data<double>(), k, cols_), as_matrix(matrix_),
-                   MatrixRef<float>(formed.data<float>(), k, rows_));
+  multiply_by_rows(stream, DoubleMatrix(map_.data<double>(), k, cols_), matrix_of<float>(matrix_),
+                   matrix_of<float>(formed));
   return formed;
 }
 
-LeftBasis LeftBasis::transposed(Stream& stream, std::string_view tensor_name, BasisMethod method) const {
+LeftBasis LeftBasis::transposed(Stream& stream, std::string_view tensor_name, const BasisOptions& options) const {
   require(matrix_.defined(), "LeftBasis::transposed", "the basis of a matrix is required. Received an empty one");
   const Tensor matrix = transposed_copy(stream, matrix_);
-  if (!map_.defined()) return compute(stream, matrix, tensor_name, method);
-  LeftBasis basis;
-  basis.rows_ = cols_;
-  basis.cols_ = rows_;
-  basis.rank_ = rank_;
-  basis.squared_norm_ = squared_norm_;
-  basis.method_ = method_;
-  basis.singular_values_ = singular_values_;
+  if (!map_.defined()) return compute(stream, matrix, tensor_name, options);
+  LeftBasis basis = *this;
+  std::swap(basis.rows_, basis.cols_);
   basis.matrix_ = matrix;
+  basis.map_ = Tensor();
   basis.vectors_ = Tensor::empty(stream, {rank_, cols_}, DType::float32);
-  const double* map = map_.data<double>();
-  for (int64_t i = 0; i < rank_; ++i) {
-    const double sigma = singular_values_[static_cast<size_t>(i)];  // the map's rows are w_i / sigma_i
-    std::transform(map + i * cols_, map + (i + 1) * cols_, basis.vectors_.data<float>() + i * cols_,
-                   [sigma](double x) { return static_cast<float>(x * sigma); });
-  }
+  // The map's rows are w_i / sigma_i.
+  copy_rows(stream, matrix_of<double>(map_), matrix_of<float>(basis.vectors_), {{}, singular_values_, 1.0});
   basis.measure(stream);
   return basis;
 }
 
 Coefficients LeftBasis::coefficients(Stream& stream, const Tensor& d) const {
-  require_matrix(d, "LeftBasis::coefficients");
+  require_matrix(stream, d, "LeftBasis::coefficients");
   require(d.size(0) == rows_, "LeftBasis::coefficients", "{} rows are required. Received {}", rows_,
           to_string(d.shape()));
   if (!map_.defined()) return project_onto(stream, vectors(stream, rank_), d);
-  const auto context = stream.context<kernels::Cpu>();
   const int64_t width = d.size(1);
-  std::vector<double> inner(static_cast<size_t>(cols_ * width));
-  std::vector<double> product(static_cast<size_t>(rank_ * width));
-  multiply_transposed_wide(context, as_matrix(matrix_), as_matrix(d), MatrixRef<double>(inner.data(), cols_, width));
-  multiply(context, Op::none, DoubleMatrix(map_.data<double>(), rank_, cols_), Op::none,
-           DoubleMatrix(inner.data(), cols_, width), MatrixRef<double>(product.data(), rank_, width));
+  const Tensor inner = Tensor::empty(stream, {cols_, width}, DType::float64);
+  const Tensor product = Tensor::empty(stream, {rank_, width}, DType::float64);
+  multiply_transposed_wide(stream, matrix_of<float>(matrix_), matrix_of<float>(d), matrix_of<double>(inner));
+  multiply(stream, Op::none, matrix_of<double>(map_), Op::none, matrix_of<double>(inner), matrix_of<double>(product));
   Coefficients result;
   result.values = Tensor::empty(stream, {rank_, width}, DType::float32);
-  std::transform(product.begin(), product.end(), result.values.data<float>(),
-                 [](double x) { return static_cast<float>(x); });
-  result.row_energy = row_energies(result.values.data<float>(), rank_, width);
+  copy_rows(stream, matrix_of<double>(product), matrix_of<float>(result.values));
+  result.row_energy = row_energies(stream, result.values);
   return result;
 }
 
 Coefficients project_onto(Stream& stream, const Tensor& vectors, const Tensor& d) {
-  require_matrix(vectors, "project_onto");
-  require_matrix(d, "project_onto");
+  require_matrix(stream, vectors, "project_onto");
+  require_matrix(stream, d, "project_onto");
   require(vectors.size(1) == d.size(0), "project_onto",
           "vectors as long as D has rows are required. Received {} and {}", to_string(vectors.shape()),
           to_string(d.shape()));
   Coefficients result;
   result.values = Tensor::empty(stream, {vectors.size(0), d.size(1)}, DType::float32);
-  multiply(stream.context<kernels::Cpu>(), Op::none, as_matrix(vectors), Op::none, as_matrix(d),
-           MatrixRef<float>(result.values.data<float>(), vectors.size(0), d.size(1)));
-  result.row_energy = row_energies(result.values.data<float>(), vectors.size(0), d.size(1));
+  const auto values = matrix_of<float>(result.values);
+  const auto u = matrix_of<float>(vectors);
+  for_each_resident(stream, matrix_of<float>(d), [&](FloatMatrix part, int64_t row) {
+    multiply(stream, Op::none, FloatMatrix(u.data + row, u.rows, part.rows, u.stride), Op::none, part, values,
+             {1.0, row == 0 ? 0.0 : 1.0});
+  });
+  result.row_energy = row_energies(stream, result.values);
   return result;
 }
 
 void add_projection(Stream& stream, const Tensor& vectors, const Tensor& coefficients, double alpha,
                     const Tensor& out) {
-  require_matrix(vectors, "add_projection");
-  require_matrix(coefficients, "add_projection");
-  require_matrix(out, "add_projection");
+  require_matrix(stream, vectors, "add_projection");
+  require_matrix(stream, coefficients, "add_projection");
+  require_matrix(stream, out, "add_projection");
   require(
       vectors.size(0) == coefficients.size(0) && vectors.size(1) == out.size(0) && coefficients.size(1) == out.size(1),
       "add_projection", "[k, m], [k, n] and [m, n] are required. Received {}, {} and {}", to_string(vectors.shape()),
       to_string(coefficients.shape()), to_string(out.shape()));
   if (vectors.size(0) == 0) return;
-  multiply(stream.context<kernels::Cpu>(), Op::transpose, as_matrix(vectors), Op::none, as_matrix(coefficients),
-           MatrixRef<float>(out.data<float>(), out.size(0), out.size(1)), {alpha, 1.0});
+  multiply(stream, Op::transpose, matrix_of<float>(vectors), Op::none, matrix_of<float>(coefficients),
+           matrix_of<float>(out), {alpha, 1.0});
 }
 
 }  // namespace subspect::runtime::linalg

@@ -1,11 +1,10 @@
 // Cross Gram matrices, their prefix sums, and principal angles.
 #include "runtime/linalg/overlap.h"
 
-#include <lapacke.h>
-
 #include <algorithm>
 
 #include "runtime/error.h"
+#include "runtime/linalg/backend.h"
 #include "runtime/linalg/products.h"
 
 namespace subspect::runtime::linalg {
@@ -17,9 +16,8 @@ CrossOverlap::CrossOverlap(Stream& stream, const Tensor& a, const Tensor& b) {
   rank_a_ = a.size(0);
   rank_b_ = b.size(0);
   cross_ = Tensor::empty(stream, {rank_a_, rank_b_}, DType::float32);
-  multiply(stream.context<kernels::Cpu>(), Op::none, FloatMatrix(a.data<float>(), rank_a_, a.size(1)), Op::transpose,
-           FloatMatrix(b.data<float>(), rank_b_, b.size(1)), MatrixRef<float>(cross_.data<float>(), rank_a_, rank_b_));
-  const float* g = cross_.data<float>();
+  multiply(stream, Op::none, matrix_of<float>(a), Op::transpose, matrix_of<float>(b), matrix_of<float>(cross_));
+  const std::vector<float> g = cross_.to_host<float>(stream);
   const int64_t stride = rank_b_ + 1;
   prefix_.assign(static_cast<size_t>((rank_a_ + 1) * stride), 0.0);
   for (int64_t i = 0; i < rank_a_; ++i) {
@@ -27,7 +25,7 @@ CrossOverlap::CrossOverlap(Stream& stream, const Tensor& a, const Tensor& b) {
     double* here = prefix_.data() + (i + 1) * stride;
     double row = 0.0;
     for (int64_t j = 0; j < rank_b_; ++j) {
-      const auto value = static_cast<double>(g[i * rank_b_ + j]);
+      const auto value = static_cast<double>(g[static_cast<size_t>(i * rank_b_ + j)]);
       row += value * value;
       here[j + 1] = above[j + 1] + row;
     }
@@ -45,24 +43,14 @@ double CrossOverlap::mso(int64_t k_a, int64_t k_b) const {
   return shared_energy(k_a, k_b) / static_cast<double>(std::min(k_a, k_b));
 }
 
-std::vector<double> CrossOverlap::principal_cosines(int64_t k_a, int64_t k_b) const {
+std::vector<double> CrossOverlap::principal_cosines(Stream& stream, int64_t k_a, int64_t k_b) const {
   static_cast<void>(shared_energy(k_a, k_b));  // checks the ranks
-  const int64_t count = std::min(k_a, k_b);
-  std::vector<double> cosines(static_cast<size_t>(count));
-  if (count == 0) return cosines;
-  std::vector<double> block(static_cast<size_t>(k_a * k_b));
-  for (int64_t i = 0; i < k_a; ++i) {
-    const float* row = cross_.data<float>() + i * rank_b_;
-    std::copy(row, row + k_b, block.begin() + i * k_b);
-  }
-  use_single_threaded_blas();
-  double unused = 0.0;
-  // Row-major [k_a, k_b] is the column-major transpose, which has the same singular values.
-  const lapack_int info =
-      LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'N', static_cast<lapack_int>(k_b), static_cast<lapack_int>(k_a), block.data(),
-                     static_cast<lapack_int>(k_b), cosines.data(), &unused, 1, &unused, 1);
-  if (info != 0) {
-    throw Error(fmt::format("the principal angles of {} and {} vectors did not converge", k_a, k_b), "LAPACK dgesdd",
+  std::vector<double> cosines(static_cast<size_t>(std::min(k_a, k_b)));
+  if (cosines.empty()) return cosines;
+  const Tensor block = Tensor::empty(stream, {k_a, k_b}, DType::float64);
+  copy_rows(stream, FloatMatrix(cross_.data<float>(), k_a, k_b, rank_b_), matrix_of<double>(block));
+  if (!backend_of(stream).svd(stream, matrix_of<double>(block), cosines.data(), nullptr)) {
+    throw Error(fmt::format("the principal angles of {} and {} vectors did not converge", k_a, k_b), "svd",
                 "check the vectors for damage");
   }
   for (double& cosine : cosines) cosine = std::clamp(cosine, 0.0, 1.0);

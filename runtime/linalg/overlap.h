@@ -22,7 +22,7 @@ class CrossOverlap {
   /// Mode subspace overlap: shared energy / min(k_a, k_b); both ranks positive.
   double mso(int64_t k_a, int64_t k_b) const;
   /// Cosines of the principal angles between the two prefixes, descending, min(k_a, k_b) of them, clamped to [0, 1].
-  std::vector<double> principal_cosines(int64_t k_a, int64_t k_b) const;
+  std::vector<double> principal_cosines(Stream& stream, int64_t k_a, int64_t k_b) const;
 
  private:
   int64_t rank_a_ = 0;

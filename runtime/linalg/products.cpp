@@ -1,245 +1,319 @@
-// Tiled products on OpenBLAS.
+// Blocked products over the device's own (backend.h) and the kernels of kernels/linalg.h.
 #include "runtime/linalg/products.h"
 
-#include <cblas.h>
-
 #include <algorithm>
-#include <vector>
+#include <cmath>
 
-#include "kernels/thread_team.h"
-
-// OpenBLAS's own; other implementations of CBLAS do not have it.
-extern "C" void openblas_set_num_threads(int threads);
+#include "kernels/linalg.h"
+#include "runtime/dispatch.h"
+#include "runtime/linalg/backend.h"
 
 namespace subspect::runtime::linalg {
 
 namespace {
 
-// Fixed sizes: a result must not depend on how many threads share the tiles.
-constexpr int64_t tile_rows = 256;
-constexpr int64_t tile_cols = 1024;
-constexpr int64_t gram_tile = 256;
-constexpr int64_t gram_block = 1024;  // rows or columns widened to float64 at a time
+// Fixed sizes: a result must not depend on how many threads share the work.
+constexpr int64_t block_length = 1024;  // rows or columns widened to float64 at a time
 constexpr int64_t sum_chunk = 1 << 16;
 
-CBLAS_TRANSPOSE to_cblas(Op op) {
-  return op == Op::none ? CblasNoTrans : CblasTrans;
+MatrixRef<double> empty_matrix(Stream& stream, Tensor& storage, int64_t rows, int64_t cols) {
+  storage = Tensor::empty(stream, {rows, cols}, DType::float64);
+  return matrix_of<double>(storage);
 }
 
-int to_int(int64_t value) {
-  return static_cast<int>(value);
-}
-
-void gemm(Op op_a, Op op_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
-          int64_t ldb, float beta, float* c, int64_t ldc) {
-  cblas_sgemm(CblasRowMajor, to_cblas(op_a), to_cblas(op_b), to_int(m), to_int(n), to_int(k), alpha, a, to_int(lda), b,
-              to_int(ldb), beta, c, to_int(ldc));
-}
-
-void gemm(Op op_a, Op op_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
-          const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
-  cblas_dgemm(CblasRowMajor, to_cblas(op_a), to_cblas(op_b), to_int(m), to_int(n), to_int(k), alpha, a, to_int(lda), b,
-              to_int(ldb), beta, c, to_int(ldc));
+/// Numbers on the device, or an undefined tensor for none.
+template <class T>
+Tensor upload(Stream& stream, std::span<const T> values) {
+  if (values.empty()) return {};
+  return Tensor::from_host<T>(stream, values, {static_cast<int64_t>(values.size())});
 }
 
 template <class T>
-void multiply_tiled(CpuContext context, Op op_a, MatrixRef<const T> a, Op op_b, MatrixRef<const T> b, MatrixRef<T> c,
-                    ProductScale scale) {
-  use_single_threaded_blas();
-  if (c.rows == 0 || c.cols == 0) return;
-  const int64_t inner = op_a == Op::none ? a.cols : a.rows;
-  const int64_t tiles_down = (c.rows + tile_rows - 1) / tile_rows;
-  const int64_t tiles_across = (c.cols + tile_cols - 1) / tile_cols;
-  context.team->for_each_chunk(tiles_down * tiles_across, [&](int64_t tile) {
-    const int64_t i = tile / tiles_across * tile_rows;
-    const int64_t j = tile % tiles_across * tile_cols;
-    const T* tile_a = a.data + (op_a == Op::none ? i * a.stride : i);
-    const T* tile_b = b.data + (op_b == Op::none ? j : j * b.stride);
-    gemm(op_a, op_b, std::min(tile_rows, c.rows - i), std::min(tile_cols, c.cols - j), inner,
-         static_cast<T>(scale.alpha), tile_a, a.stride, tile_b, b.stride, static_cast<T>(scale.beta),
-         c.data + i * c.stride + j, c.stride);
+const T* data_or_null(const Tensor& tensor) {
+  return tensor.defined() ? tensor.data<T>() : nullptr;
+}
+
+template <class In, class Out>
+void copy_any_rows(Stream& stream, MatrixRef<const In> x, MatrixRef<Out> out, const RowChoice& rows) {
+  const Tensor index = upload(stream, rows.index);
+  const Tensor factor = upload(stream, rows.factor);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+    kernels::copy_rows<D, In, Out>(context, {.x = x.data,
+                                             .x_stride = x.stride,
+                                             .y = out.data,
+                                             .y_stride = out.stride,
+                                             .rows = out.rows,
+                                             .cols = out.cols,
+                                             .index = data_or_null<int64_t>(index),
+                                             .factor = data_or_null<double>(factor),
+                                             .scale = rows.scale});
   });
 }
 
-/// Rows [row, row + rows) and columns [col, col + cols) of x, times `scale`, as float64 in `out` ([rows, cols]).
-void widen(CpuContext context, FloatMatrix x, int64_t row, int64_t rows, int64_t col, int64_t cols, double scale,
-           double* out) {
-  context.team->for_each_range(rows, std::max<int64_t>(1, sum_chunk / std::max<int64_t>(cols, 1)),
-                               [&](int64_t begin, int64_t end) {
-                                 for (int64_t i = begin; i < end; ++i) {
-                                   const float* source = x.data + (row + i) * x.stride + col;
-                                   double* target = out + i * cols;
-                                   for (int64_t j = 0; j < cols; ++j) target[j] = scale * source[j];
-                                 }
-                               });
-}
-
-/// Adds (or, for the first block, writes) one block's products to the lower triangle of `out` [n, n].
-/// `by_rows`: out += block block^T with block [n, depth]; else out += block^T block with block [depth, n].
-void accumulate_gram(CpuContext context, bool by_rows, const double* block, int64_t n, int64_t depth, bool first,
-                     double* out) {
-  const int64_t tiles = (n + gram_tile - 1) / gram_tile;
-  context.team->for_each_chunk(tiles * tiles, [&](int64_t tile) {
-    const int64_t i = tile / tiles * gram_tile;
-    const int64_t j = tile % tiles * gram_tile;
-    if (j > i) return;
-    const int64_t stride = by_rows ? depth : n;
-    gemm(by_rows ? Op::none : Op::transpose, by_rows ? Op::transpose : Op::none, std::min(gram_tile, n - i),
-         std::min(gram_tile, n - j), depth, 1.0, by_rows ? block + i * depth : block + i, stride,
-         by_rows ? block + j * depth : block + j, stride, first ? 0.0 : 1.0, out + i * n + j, n);
-  });
-}
-
-void mirror_lower(double* matrix, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < i; ++j) matrix[j * n + i] = matrix[i * n + j];
+/// A block of x on the stream's device: x itself, or a copy of it (kept in `storage`) where x is in host memory.
+FloatMatrix bring(Stream& stream, FloatMatrix block, Tensor& storage) {
+  if (!block.on_host || stream.device().type == DeviceType::cpu) return block;
+  storage = Tensor::empty(stream, {block.rows, block.cols}, DType::float32);
+  float* target = storage.data<float>();
+  constexpr auto size = static_cast<int64_t>(sizeof(float));
+  if (block.stride == block.cols) {
+    stream.copy_from_host(target, block.data, block.rows * block.cols * size);
+  } else {
+    for (int64_t i = 0; i < block.rows; ++i) {
+      stream.copy_from_host(target + i * block.cols, block.data + i * block.stride, block.cols * size);
+    }
   }
+  return {target, block.rows, block.cols};
 }
 
-/// Sums `term(begin, end)` over fixed chunks in order.
-template <class Term>
-double chunked_sum(CpuContext context, int64_t count, Term&& term) {
-  const int64_t chunks = (count + sum_chunk - 1) / sum_chunk;
-  std::vector<double> partial(static_cast<size_t>(chunks), 0.0);
-  context.team->for_each_chunk(chunks, [&](int64_t chunk) {
-    const int64_t begin = chunk * sum_chunk;
-    partial[static_cast<size_t>(chunk)] = term(begin, std::min(count, begin + sum_chunk));
-  });
-  double sum = 0.0;
-  for (const double part : partial) sum += part;
-  return sum;
+/// Blocks of rows or columns of a float32 matrix as float64, one at a time in the same memory.
+class WideBlocks {
+ public:
+  WideBlocks(Stream& stream, FloatMatrix x, bool by_rows, double scale = 1.0)
+      : stream_(stream), x_(x), by_rows_(by_rows), scale_(scale) {
+    const int64_t length = std::min(block_length, by_rows ? x.rows : x.cols);
+    storage_ = Tensor::empty(stream, {length * (by_rows ? x.cols : x.rows)}, DType::float64);
+  }
+
+  int64_t total() const { return by_rows_ ? x_.rows : x_.cols; }
+
+  /// Rows (or columns) from `begin`, at most block_length of them.
+  MatrixRef<double> at(int64_t begin) {
+    const int64_t length = std::min(block_length, total() - begin);
+    FloatMatrix part = by_rows_ ? FloatMatrix(x_.data + begin * x_.stride, length, x_.cols, x_.stride)
+                                : FloatMatrix(x_.data + begin, x_.rows, length, x_.stride);
+    part.on_host = x_.on_host;
+    part = bring(stream_, part, brought_);
+    const MatrixRef<double> wide(storage_.data<double>(), part.rows, part.cols);
+    copy_any_rows<float, double>(stream_, part, wide, {{}, {}, scale_});
+    return wide;
+  }
+
+ private:
+  Stream& stream_;
+  FloatMatrix x_;
+  bool by_rows_;
+  double scale_;
+  Tensor storage_;
+  Tensor brought_;
+};
+
+void gram(Stream& stream, FloatMatrix x, bool by_rows, double scale, double* out) {
+  WideBlocks blocks(stream, x, by_rows, scale);
+  if (blocks.total() == 0) {
+    const int64_t n = by_rows ? x.cols : x.rows;
+    stream.zero(out, n * n * static_cast<int64_t>(sizeof(double)));
+  }
+  for (int64_t begin = 0; begin < blocks.total(); begin += block_length) {
+    const DoubleMatrix block = blocks.at(begin);
+    backend_of(stream).accumulate_gram(stream, by_rows ? Op::transpose : Op::none, block, begin == 0, out);
+  }
 }
 
 }  // namespace
 
-void use_single_threaded_blas() {
-  static const bool done = [] {
-    openblas_set_num_threads(1);
-    return true;
-  }();
-  static_cast<void>(done);
+const Backend& backend_of(const Stream& stream) {
+  return dispatch_device(stream,
+                         []<class D>(kernels::Context<D> /*context*/) -> const Backend& { return backend<D>(); });
 }
 
-void multiply(CpuContext context, Op op_a, FloatMatrix a, Op op_b, FloatMatrix b, MatrixRef<float> c,
+void multiply(Stream& stream, Op op_a, FloatMatrix a, Op op_b, FloatMatrix b, MatrixRef<float> c, ProductScale scale) {
+  backend_of(stream).multiply(stream, Product<float>{op_a, a, op_b, b, c, scale});
+}
+
+void multiply(Stream& stream, Op op_a, DoubleMatrix a, Op op_b, DoubleMatrix b, MatrixRef<double> c,
               ProductScale scale) {
-  multiply_tiled<float>(context, op_a, a, op_b, b, c, scale);
+  backend_of(stream).multiply(stream, Product<double>{op_a, a, op_b, b, c, scale});
 }
 
-void multiply(CpuContext context, Op op_a, DoubleMatrix a, Op op_b, DoubleMatrix b, MatrixRef<double> c,
-              ProductScale scale) {
-  multiply_tiled<double>(context, op_a, a, op_b, b, c, scale);
+void gram_of_rows(Stream& stream, FloatMatrix x, double scale, double* out) {
+  gram(stream, x, false, scale, out);
 }
 
-void gram_of_rows(CpuContext context, FloatMatrix x, double scale, double* out) {
-  use_single_threaded_blas();
-  std::fill(out, out + x.rows * x.rows, 0.0);
-  std::vector<double> block(static_cast<size_t>(x.rows * std::min(gram_block, x.cols)));
-  for (int64_t col = 0; col < x.cols; col += gram_block) {
-    const int64_t depth = std::min(gram_block, x.cols - col);
-    widen(context, x, 0, x.rows, col, depth, scale, block.data());
-    accumulate_gram(context, true, block.data(), x.rows, depth, col == 0, out);
-  }
-  mirror_lower(out, x.rows);
+void gram_of_cols(Stream& stream, FloatMatrix x, double scale, double* out) {
+  gram(stream, x, true, scale, out);
 }
 
-void gram_of_cols(CpuContext context, FloatMatrix x, double scale, double* out) {
-  use_single_threaded_blas();
-  std::fill(out, out + x.cols * x.cols, 0.0);
-  std::vector<double> block(static_cast<size_t>(x.cols * std::min(gram_block, x.rows)));
-  for (int64_t row = 0; row < x.rows; row += gram_block) {
-    const int64_t depth = std::min(gram_block, x.rows - row);
-    widen(context, x, row, depth, 0, x.cols, scale, block.data());
-    accumulate_gram(context, false, block.data(), x.cols, depth, row == 0, out);
-  }
-  mirror_lower(out, x.cols);
-}
-
-void multiply_transposed_wide(CpuContext context, FloatMatrix a, FloatMatrix b, MatrixRef<double> out) {
-  const int64_t step = std::min(gram_block, a.rows);
-  std::vector<double> block_a(static_cast<size_t>(step * a.cols));
-  std::vector<double> block_b(static_cast<size_t>(step * b.cols));
-  for (int64_t row = 0; row < a.rows; row += gram_block) {
-    const int64_t depth = std::min(gram_block, a.rows - row);
-    widen(context, a, row, depth, 0, a.cols, 1.0, block_a.data());
-    widen(context, b, row, depth, 0, b.cols, 1.0, block_b.data());
-    multiply(context, Op::transpose, DoubleMatrix(block_a.data(), depth, a.cols), Op::none,
-             DoubleMatrix(block_b.data(), depth, b.cols), out, {1.0, row == 0 ? 0.0 : 1.0});
+void gram_of_product(Stream& stream, DoubleMatrix t, Op op_x, FloatMatrix x, double scale, double* out) {
+  const bool by_rows = op_x == Op::transpose;
+  WideBlocks blocks(stream, x, by_rows, scale);
+  Tensor storage;
+  MatrixRef<double> product = empty_matrix(stream, storage, t.rows, std::min(block_length, blocks.total()));
+  for (int64_t begin = 0; begin < blocks.total(); begin += block_length) {
+    const DoubleMatrix block = blocks.at(begin);
+    const int64_t width = by_rows ? block.rows : block.cols;
+    product = MatrixRef<double>(product.data, t.rows, width);
+    multiply(stream, Op::none, t, op_x, block, product);
+    backend_of(stream).accumulate_gram(stream, Op::none, product, begin == 0, out);
   }
 }
 
-void multiply_by_rows(CpuContext context, DoubleMatrix t, FloatMatrix x, MatrixRef<float> out) {
-  const int64_t step = std::min(gram_block, x.rows);
-  std::vector<double> block(static_cast<size_t>(step * x.cols));
-  std::vector<double> product(static_cast<size_t>(step * t.rows));
-  for (int64_t row = 0; row < x.rows; row += gram_block) {
-    const int64_t depth = std::min(gram_block, x.rows - row);
-    widen(context, x, row, depth, 0, x.cols, 1.0, block.data());
-    multiply(context, Op::none, t, Op::transpose, DoubleMatrix(block.data(), depth, x.cols),
-             MatrixRef<double>(product.data(), t.rows, depth));
-    context.team->for_each_range(t.rows, 16, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        float* target = out.data + i * out.stride + row;
-        const double* source = product.data() + i * depth;
-        for (int64_t j = 0; j < depth; ++j) target[j] = static_cast<float>(source[j]);
-      }
-    });
+void multiply_transposed_wide(Stream& stream, FloatMatrix a, FloatMatrix b, MatrixRef<double> out) {
+  WideBlocks blocks_a(stream, a, true);
+  WideBlocks blocks_b(stream, b, true);
+  for (int64_t row = 0; row < a.rows; row += block_length) {
+    multiply(stream, Op::transpose, blocks_a.at(row), Op::none, blocks_b.at(row), out, {1.0, row == 0 ? 0.0 : 1.0});
   }
 }
 
-void multiply_narrow(CpuContext context, Op op_x, FloatMatrix x, DoubleMatrix p, MatrixRef<double> out) {
-  const int64_t step = std::min(gram_block, x.rows);
-  std::vector<double> block(static_cast<size_t>(step * x.cols));
-  for (int64_t row = 0; row < x.rows; row += gram_block) {
-    const int64_t depth = std::min(gram_block, x.rows - row);
-    widen(context, x, row, depth, 0, x.cols, 1.0, block.data());
-    const DoubleMatrix wide(block.data(), depth, x.cols);
+void multiply_by_rows(Stream& stream, DoubleMatrix t, FloatMatrix x, MatrixRef<float> out) {
+  WideBlocks blocks(stream, x, true);
+  Tensor storage;
+  const MatrixRef<double> whole = empty_matrix(stream, storage, t.rows, std::min(block_length, x.rows));
+  for (int64_t row = 0; row < x.rows; row += block_length) {
+    const DoubleMatrix block = blocks.at(row);
+    const MatrixRef<double> product(whole.data, t.rows, block.rows);
+    multiply(stream, Op::none, t, Op::transpose, block, product);
+    copy_rows(stream, product, MatrixRef<float>(out.data + row, t.rows, block.rows, out.stride));
+  }
+}
+
+void multiply_narrow(Stream& stream, Op op_x, FloatMatrix x, DoubleMatrix p, MatrixRef<double> out, double scale) {
+  WideBlocks blocks(stream, x, true, scale);
+  for (int64_t row = 0; row < x.rows; row += block_length) {
+    const DoubleMatrix block = blocks.at(row);
     if (op_x == Op::none) {
-      multiply(context, Op::none, wide, Op::none, p,
-               MatrixRef<double>(out.data + row * out.stride, depth, out.cols, out.stride));
+      multiply(stream, Op::none, block, Op::none, p, out.rows_from(row, block.rows));
     } else {
-      multiply(context, Op::transpose, wide, Op::none, DoubleMatrix(p.data + row * p.stride, depth, p.cols, p.stride),
-               out, {1.0, row == 0 ? 0.0 : 1.0});
+      multiply(stream, Op::transpose, block, Op::none, p.rows_from(row, block.rows), out, {1.0, row == 0 ? 0.0 : 1.0});
     }
   }
 }
 
-void solve_lower(CpuContext context, const double* lower, MatrixRef<float> x) {
-  use_single_threaded_blas();
-  constexpr int64_t strip = 128;
-  std::vector<double> block(static_cast<size_t>(x.rows * std::min(gram_block, x.cols)));
-  for (int64_t col = 0; col < x.cols; col += gram_block) {
-    const int64_t width = std::min(gram_block, x.cols - col);
-    widen(context, x, 0, x.rows, col, width, 1.0, block.data());
-    context.team->for_each_range(width, strip, [&](int64_t begin, int64_t end) {
-      cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, to_int(x.rows), to_int(end - begin),
-                  1.0, lower, to_int(x.rows), block.data() + begin, to_int(width));
-      for (int64_t i = 0; i < x.rows; ++i) {
-        for (int64_t j = begin; j < end; ++j) {
-          x.data[i * x.stride + col + j] = static_cast<float>(block[static_cast<size_t>(i * width + j)]);
-        }
-      }
-    });
+void solve_lower(Stream& stream, const double* lower, MatrixRef<float> x) {
+  WideBlocks blocks(stream, x, false);
+  for (int64_t col = 0; col < x.cols; col += block_length) {
+    const MatrixRef<double> block = blocks.at(col);
+    backend_of(stream).solve_lower(stream, Op::none, lower, block);
+    copy_rows(stream, block, MatrixRef<float>(x.data + col, x.rows, block.cols, x.stride));
   }
 }
 
-double squared_norm(CpuContext context, const float* values, int64_t count) {
-  return inner_product(context, values, values, count);
+void copy_rows(Stream& stream, FloatMatrix x, MatrixRef<float> out, const RowChoice& rows) {
+  copy_any_rows<float, float>(stream, x, out, rows);
+}
+void copy_rows(Stream& stream, FloatMatrix x, MatrixRef<double> out, const RowChoice& rows) {
+  copy_any_rows<float, double>(stream, x, out, rows);
+}
+void copy_rows(Stream& stream, DoubleMatrix x, MatrixRef<float> out, const RowChoice& rows) {
+  copy_any_rows<double, float>(stream, x, out, rows);
+}
+void copy_rows(Stream& stream, DoubleMatrix x, MatrixRef<double> out, const RowChoice& rows) {
+  copy_any_rows<double, double>(stream, x, out, rows);
 }
 
-double inner_product(CpuContext context, const float* a, const float* b, int64_t count) {
-  return chunked_sum(context, count, [&](int64_t begin, int64_t end) {
-    double lanes[8] = {};
-    int64_t i = begin;
-    for (; i + 8 <= end; i += 8) {
-      for (int lane = 0; lane < 8; ++lane) {
-        lanes[lane] += static_cast<double>(a[i + lane]) * static_cast<double>(b[i + lane]);
-      }
-    }
-    double sum = 0.0;
-    for (; i < end; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-    for (const double lane : lanes) sum += lane;
-    return sum;
+void add_scaled(Stream& stream, const Tensor& x, double scale, const Tensor& y, std::span<const double> factor) {
+  require(x.shape() == y.shape() && x.is_contiguous() && y.is_contiguous(), "add_scaled",
+          "contiguous tensors of one shape are required. Received {} and {}", to_string(x.shape()),
+          to_string(y.shape()));
+  if (x.numel() == 0) return;
+  const int64_t rows = x.dim() == 0 ? 1 : x.size(0);
+  const Tensor factors = upload(stream, factor);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+    kernels::add_rows<D>(context, {.x = x.data<float>(),
+                                   .y = y.data<float>(),
+                                   .rows = rows,
+                                   .cols = x.numel() / rows,
+                                   .factor = data_or_null<double>(factors),
+                                   .scale = scale});
   });
+}
+
+Tensor transposed_copy(Stream& stream, const Tensor& matrix) {
+  Tensor copy = Tensor::empty(stream, {matrix.size(1), matrix.size(0)}, DType::float32);
+  Tensor storage;
+  const FloatMatrix x = bring(stream, matrix_of<float>(matrix), storage);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+    kernels::transpose<D>(context, x.data, x.rows, x.cols, copy.data<float>());
+  });
+  return copy;
+}
+
+namespace {
+
+/// A contiguous tensor as rows, for loops that bring them to the device.
+FloatMatrix as_rows(const Tensor& tensor) {
+  const int64_t rows = tensor.dim() < 2 ? 1 : tensor.size(0);
+  FloatMatrix matrix(tensor.data<float>(), rows, rows == 0 ? 0 : tensor.numel() / rows);
+  matrix.on_host = tensor.device().type == DeviceType::cpu;
+  return matrix;
+}
+
+/// Inner products of chunks of two arrays on the stream's device, in host memory.
+std::vector<double> chunk_sums(Stream& stream, const float* a, const float* b, int64_t count, int64_t chunk) {
+  if (count == 0) return {};
+  const Tensor sums = Tensor::empty(stream, {(count + chunk - 1) / chunk}, DType::float64);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+    kernels::chunk_products<D>(context, {.a = a, .b = b, .count = count, .chunk = chunk, .sums = sums.data<double>()});
+  });
+  return sums.to_host<double>(stream);
+}
+
+std::vector<float> chunk_magnitudes(Stream& stream, const float* x, int64_t count) {
+  if (count == 0) return {};
+  const Tensor largest = Tensor::empty(stream, {(count + sum_chunk - 1) / sum_chunk}, DType::float32);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+    kernels::chunk_magnitudes<D>(context,
+                                 {.x = x, .count = count, .chunk = sum_chunk, .largest = largest.data<float>()});
+  });
+  return largest.to_host<float>(stream);
+}
+
+}  // namespace
+
+double squared_norm(Stream& stream, const Tensor& x) {
+  double total = 0.0;
+  for_each_resident(stream, as_rows(x), [&](FloatMatrix part, int64_t /*row*/) {
+    for (const double sum : chunk_sums(stream, part.data, part.data, part.rows * part.cols, sum_chunk)) total += sum;
+  });
+  return total;
+}
+
+double inner_product(Stream& stream, const Tensor& a, const Tensor& b) {
+  require(a.numel() == b.numel() && a.is_contiguous() && b.is_contiguous(), "inner_product",
+          "contiguous tensors of one size are required. Received {} and {}", to_string(a.shape()),
+          to_string(b.shape()));
+  double total = 0.0;
+  for (const double sum : chunk_sums(stream, a.data<float>(), b.data<float>(), a.numel(), sum_chunk)) total += sum;
+  return total;
+}
+
+std::vector<double> row_energies(Stream& stream, const Tensor& matrix) {
+  if (matrix.size(1) == 0) return std::vector<double>(static_cast<size_t>(matrix.size(0)), 0.0);
+  return chunk_sums(stream, matrix.data<float>(), matrix.data<float>(), matrix.numel(), matrix.size(1));
+}
+
+float largest_magnitude(Stream& stream, const Tensor& x) {
+  float result = 0.0F;
+  for_each_resident(stream, as_rows(x), [&](FloatMatrix part, int64_t /*row*/) {
+    for (const float value : chunk_magnitudes(stream, part.data, part.rows * part.cols)) {
+      if (!(value <= result) && !std::isnan(result)) result = value;
+    }
+  });
+  return result;
+}
+
+double distance_from_identity(Stream& stream, const double* gram, int64_t n) {
+  if (n == 0) return 0.0;
+  const Tensor largest = Tensor::empty(stream, {n}, DType::float64);
+  dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
+    kernels::identity_deviation<D>(context, gram, n, largest.data<double>());
+  });
+  const std::vector<double> values = largest.to_host<double>(stream);
+  return *std::max_element(values.begin(), values.end());
+}
+
+void for_each_resident(Stream& stream, FloatMatrix x, const std::function<void(FloatMatrix part, int64_t row)>& body) {
+  const bool whole = !x.on_host || stream.device().type == DeviceType::cpu;
+  const int64_t step = whole ? std::max<int64_t>(x.rows, 1) : block_length;
+  Tensor storage;
+  for (int64_t row = 0; row < x.rows; row += step) {
+    body(bring(stream, x.rows_from(row, std::min(step, x.rows - row)), storage), row);
+  }
+}
+
+Tensor to_device(Stream& stream, std::span<const double> values, int64_t cols) {
+  return Tensor::from_host<double>(stream, values, {static_cast<int64_t>(values.size()) / cols, cols});
 }
 
 }  // namespace subspect::runtime::linalg

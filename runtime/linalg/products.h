@@ -1,66 +1,73 @@
-// Matrix products over tiles of fixed size: the same bits for any number of threads, each tile one BLAS call on one
-// thread. Mixed products take float32 operands and work in float64 by blocks, so that no whole matrix is widened.
+// Matrix products and sums on a stream of any device. Products in float64 of float32 matrices widen blocks of them, so
+// that no whole matrix is widened; such a matrix may also stay in host memory (`on_host`) and is then brought to the
+// device by blocks. Results have the same bits for any number of threads.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
 
-#include "kernels/context.h"
+#include "runtime/linalg/matrix.h"
 
 namespace subspect::runtime::linalg {
 
-/// A row-major matrix in host memory; `stride` elements from one row to the next.
-template <class T>
-struct MatrixRef {
-  T* data = nullptr;
-  int64_t rows = 0;
-  int64_t cols = 0;
-  int64_t stride = 0;
-
-  MatrixRef() = default;
-  MatrixRef(T* values, int64_t m, int64_t n) : MatrixRef(values, m, n, n) {}
-  MatrixRef(T* values, int64_t m, int64_t n, int64_t row_stride) : data(values), rows(m), cols(n), stride(row_stride) {}
-  /// A mutable view is also a constant one.
-  operator MatrixRef<const T>() const { return {data, rows, cols, stride}; }
-};
-
-using FloatMatrix = MatrixRef<const float>;
-using DoubleMatrix = MatrixRef<const double>;
-using CpuContext = kernels::Context<kernels::Cpu>;
-
-enum class Op : uint8_t { none, transpose };
-
-struct ProductScale {
-  double alpha = 1.0;
-  double beta = 0.0;
-};
-
 /// c = alpha op(a) op(b) + beta c. Shapes as BLAS wants them (unchecked).
-void multiply(CpuContext context, Op op_a, FloatMatrix a, Op op_b, FloatMatrix b, MatrixRef<float> c,
+void multiply(Stream& stream, Op op_a, FloatMatrix a, Op op_b, FloatMatrix b, MatrixRef<float> c,
               ProductScale scale = {});
-void multiply(CpuContext context, Op op_a, DoubleMatrix a, Op op_b, DoubleMatrix b, MatrixRef<double> c,
+void multiply(Stream& stream, Op op_a, DoubleMatrix a, Op op_b, DoubleMatrix b, MatrixRef<double> c,
               ProductScale scale = {});
 
-/// out [rows, rows] = scale^2 x x^T, both triangles, accumulated in float64 over blocks of columns.
-void gram_of_rows(CpuContext context, FloatMatrix x, double scale, double* out);
-/// out [cols, cols] = scale^2 x^T x, both triangles, accumulated in float64 over blocks of rows.
-void gram_of_cols(CpuContext context, FloatMatrix x, double scale, double* out);
+/// The lower triangle of out [rows, rows] = scale^2 x x^T, accumulated in float64 over blocks of columns.
+void gram_of_rows(Stream& stream, FloatMatrix x, double scale, double* out);
+/// The lower triangle of out [cols, cols] = scale^2 x^T x, accumulated in float64 over blocks of rows.
+void gram_of_cols(Stream& stream, FloatMatrix x, double scale, double* out);
+/// The lower triangle of out [t.rows, t.rows] = scale^2 (t op(x)) (t op(x))^T in float64, by blocks of op(x)'s columns.
+void gram_of_product(Stream& stream, DoubleMatrix t, Op op_x, FloatMatrix x, double scale, double* out);
 
 /// out [a.cols, b.cols] = a^T b in float64 over blocks of rows.
-void multiply_transposed_wide(CpuContext context, FloatMatrix a, FloatMatrix b, MatrixRef<double> out);
+void multiply_transposed_wide(Stream& stream, FloatMatrix a, FloatMatrix b, MatrixRef<double> out);
 /// out [t.rows, x.rows] = t x^T, in float64 over blocks of rows of x, rounded to float32.
-void multiply_by_rows(CpuContext context, DoubleMatrix t, FloatMatrix x, MatrixRef<float> out);
+void multiply_by_rows(Stream& stream, DoubleMatrix t, FloatMatrix x, MatrixRef<float> out);
 
-/// out = op(x) p in float64 for a narrow p (a few columns), over blocks of rows of x.
-void multiply_narrow(CpuContext context, Op op_x, FloatMatrix x, DoubleMatrix p, MatrixRef<double> out);
+/// out = scale op(x) p in float64 for a narrow p (a few columns), over blocks of rows of x.
+void multiply_narrow(Stream& stream, Op op_x, FloatMatrix x, DoubleMatrix p, MatrixRef<double> out, double scale = 1.0);
 /// x = L^-1 x, in float64 over blocks of columns; `lower`: [x.rows, x.rows] row-major, its lower triangle is read.
-void solve_lower(CpuContext context, const double* lower, MatrixRef<float> x);
+void solve_lower(Stream& stream, const double* lower, MatrixRef<float> x);
 
-/// Sum of squares in float64, over fixed chunks.
-double squared_norm(CpuContext context, const float* values, int64_t count);
-/// Inner product in float64, over fixed chunks.
-double inner_product(CpuContext context, const float* a, const float* b, int64_t count);
+/// out[i, :] = scale factor[i] x[index[i], :], converted; no index: in order; no factor: 1.
+struct RowChoice {
+  std::span<const int64_t> index;
+  std::span<const double> factor;
+  double scale = 1.0;
+};
+void copy_rows(Stream& stream, FloatMatrix x, MatrixRef<float> out, const RowChoice& rows = {});
+void copy_rows(Stream& stream, FloatMatrix x, MatrixRef<double> out, const RowChoice& rows = {});
+void copy_rows(Stream& stream, DoubleMatrix x, MatrixRef<float> out, const RowChoice& rows = {});
+void copy_rows(Stream& stream, DoubleMatrix x, MatrixRef<double> out, const RowChoice& rows = {});
 
-/// BLAS calls of this process run on the calling thread alone (called by everything here; cheap).
-void use_single_threaded_blas();
+/// y += scale factor[i] x for row i, in float64 rounded once; contiguous float32 tensors of one shape. No factor: 1.
+void add_scaled(Stream& stream, const Tensor& x, double scale, const Tensor& y, std::span<const double> factor = {});
+
+/// The transpose of a contiguous float32 matrix, as new memory on the stream's device.
+Tensor transposed_copy(Stream& stream, const Tensor& matrix);
+
+/// Sum of squares in float64, over fixed chunks; a contiguous float32 tensor.
+double squared_norm(Stream& stream, const Tensor& x);
+/// Inner product in float64, over fixed chunks; contiguous float32 tensors of one size.
+double inner_product(Stream& stream, const Tensor& a, const Tensor& b);
+/// Squared norm of every row of a contiguous float32 matrix.
+std::vector<double> row_energies(Stream& stream, const Tensor& matrix);
+/// The largest |x| of a contiguous float32 tensor; not finite when there is a NaN or infinity; 0 for an empty tensor.
+float largest_magnitude(Stream& stream, const Tensor& x);
+/// max |gram - identity| over the lower triangle of gram [n, n].
+double distance_from_identity(Stream& stream, const double* gram, int64_t n);
+
+/// Calls body(part, row) for consecutive rows of x, beginning at `row`, on the stream's device: all of x at once, or
+/// blocks of it where x is in host memory and the device has its own.
+void for_each_resident(Stream& stream, FloatMatrix x, const std::function<void(FloatMatrix part, int64_t row)>& body);
+
+/// Values of a vector as a [size, 1] column, or of `cols` columns, on the stream's device.
+Tensor to_device(Stream& stream, std::span<const double> values, int64_t cols = 1);
 
 }  // namespace subspect::runtime::linalg

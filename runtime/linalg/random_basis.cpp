@@ -1,13 +1,8 @@
 // Cholesky QR and Householder QR of rows.
 #include "runtime/linalg/random_basis.h"
 
-#include <lapacke.h>
-
-#include <algorithm>
-#include <cmath>
-#include <vector>
-
 #include "runtime/error.h"
+#include "runtime/linalg/backend.h"
 #include "runtime/linalg/products.h"
 
 namespace subspect::runtime::linalg {
@@ -16,58 +11,30 @@ namespace {
 
 constexpr double orthonormal = 5e-7;
 
-double distance_from_identity(const std::vector<double>& gram, int64_t k) {
-  double largest = 0.0;
-  for (int64_t i = 0; i < k; ++i) {
-    for (int64_t j = 0; j < k; ++j) {
-      largest = std::max(largest, std::abs(gram[static_cast<size_t>(i * k + j)] - (i == j ? 1.0 : 0.0)));
-    }
-  }
-  return largest;
-}
-
-/// Row-major [k, m] is column-major m x k: its columns are orthonormalised.
-void householder(float* values, int64_t k, int64_t m) {
-  std::vector<double> wide(values, values + k * m);
-  std::vector<double> tau(static_cast<size_t>(k));
-  const auto rows = static_cast<lapack_int>(m);
-  const auto cols = static_cast<lapack_int>(k);
-  lapack_int info = LAPACKE_dgeqrf(LAPACK_COL_MAJOR, rows, cols, wide.data(), rows, tau.data());
-  if (info == 0) info = LAPACKE_dorgqr(LAPACK_COL_MAJOR, rows, cols, cols, wide.data(), rows, tau.data());
-  if (info != 0) {
-    throw Error(fmt::format("QR factorisation of {} vectors of length {} failed with info {}", k, m, info), "LAPACK",
-                "check the LAPACK library");
-  }
-  std::copy(wide.begin(), wide.end(), values);
-}
-
 }  // namespace
 
 double orthonormalize_rows(Stream& stream, const Tensor& vectors) {
   require(vectors.dim() == 2 && vectors.is_contiguous() && vectors.size(0) <= vectors.size(1), "orthonormalize_rows",
           "contiguous rows, no more than their length, are required. Received {}", to_string(vectors.shape()));
-  const auto context = stream.context<kernels::Cpu>();
   const int64_t k = vectors.size(0);
-  const int64_t m = vectors.size(1);
   if (k == 0) return 0.0;
-  const MatrixRef<float> rows(vectors.data<float>(), k, m);
-  std::vector<double> gram(static_cast<size_t>(k * k));
+  const auto rows = matrix_of<float>(vectors);
+  const Tensor gram = Tensor::empty(stream, {k, k}, DType::float64);
   double error = 0.0;
   constexpr int passes = 3;
   for (int pass = 0; pass <= passes; ++pass) {
-    gram_of_rows(context, rows, 1.0, gram.data());
-    error = distance_from_identity(gram, k);
+    gram_of_rows(stream, rows, 1.0, gram.data<double>());
+    error = distance_from_identity(stream, gram.data<double>(), k);
     if (error <= orthonormal) return error;
-    if (pass == passes) break;
-    // Column-major upper is row-major lower.
-    const lapack_int info =
-        LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', static_cast<lapack_int>(k), gram.data(), static_cast<lapack_int>(k));
-    if (info != 0) break;
-    solve_lower(context, gram.data(), rows);
+    if (pass == passes || !backend_of(stream).cholesky(stream, gram.data<double>(), k)) break;
+    solve_lower(stream, gram.data<double>(), rows);
   }
-  householder(rows.data, k, m);
-  gram_of_rows(context, rows, 1.0, gram.data());
-  return distance_from_identity(gram, k);
+  const Tensor wide = Tensor::empty(stream, {k, vectors.size(1)}, DType::float64);
+  copy_rows(stream, rows, matrix_of<double>(wide));
+  backend_of(stream).householder(stream, matrix_of<double>(wide));
+  copy_rows(stream, matrix_of<double>(wide), rows);
+  gram_of_rows(stream, rows, 1.0, gram.data<double>());
+  return distance_from_identity(stream, gram.data<double>(), k);
 }
 
 RandomBasis random_basis(Stream& stream, int64_t m, int64_t k, const Philox& philox) {

@@ -52,8 +52,7 @@ bool unique_at(std::span<const double> singular_values, int64_t k) {
   return here > 0.0 && (here - singular_values[static_cast<size_t>(k)]) / here >= unique_gap;
 }
 
-std::vector<double> cumulative_energy(std::span<const double> singular_values) {
-  const double total = total_energy(singular_values);
+std::vector<double> cumulative_energy(std::span<const double> singular_values, double total) {
   std::vector<double> share(singular_values.size(), 0.0);
   double sum = 0.0;
   for (size_t i = 0; i < singular_values.size(); ++i) {

@@ -22,7 +22,8 @@ double stable_rank(std::span<const double> singular_values);
 /// first k vectors is then one choice of many. True for k = 0 and for all of them.
 bool unique_at(std::span<const double> singular_values, int64_t k);
 
-/// Entry i = the share of the total energy in the first i + 1 singular values; all 0 when the total is 0.
-std::vector<double> cumulative_energy(std::span<const double> singular_values);
+/// Entry i = the share of `total` (the squared norm of the matrix) in the first i + 1 singular values; all 0 when the
+/// total is 0.
+std::vector<double> cumulative_energy(std::span<const double> singular_values, double total);
 
 }  // namespace subspect::runtime::linalg

@@ -172,7 +172,7 @@ TEST_F(OverlapRuns, RightSideIsTheLeftSideOfTheTranspose) {
   settings.sides = {Side::left, Side::right};
   settings.baseline_draws = 2;
   for (const auto method : {runtime::linalg::BasisMethod::automatic, runtime::linalg::BasisMethod::gram}) {
-    settings.method = method;
+    settings.basis.method = method;
     const std::string run_name(runtime::linalg::name(method));
     run(run_name, settings);
     const Table results = read(run_name);

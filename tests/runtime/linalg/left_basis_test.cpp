@@ -67,7 +67,7 @@ TEST_P(LeftBasisAccuracy, MatchesTheDoublePrecisionDecomposition) {
   const Dense v = testing::with_spectrum(c.rows, c.cols, spectrum_of(c), 11);
   const Dense d = testing::gaussian(c.rows, c.cols, 12);
   const testing::Decomposition truth = testing::decompose(v);
-  const LeftBasis basis = LeftBasis::compute(*stream_, testing::to_tensor(*stream_, v), c.label, c.method);
+  const LeftBasis basis = LeftBasis::compute(*stream_, testing::to_tensor(*stream_, v), c.label, {.method = c.method});
   ASSERT_EQ(basis.method(), c.method);
 
   // Rank and spectrum.
@@ -157,13 +157,14 @@ INSTANTIATE_TEST_SUITE_P(Matrices, LeftBasisAccuracy, ::testing::ValuesIn(accura
 class LeftBasisEdges : public ::testing::TestWithParam<BasisMethod> {
  protected:
   LeftBasis compute(const Dense& v) const {
-    return LeftBasis::compute(*stream_, testing::to_tensor(*stream_, v), "w", GetParam());
+    return LeftBasis::compute(*stream_, testing::to_tensor(*stream_, v), "w", {.method = GetParam()});
   }
   std::shared_ptr<Stream> stream_ = Stream::open({}, 2);
 };
 
 INSTANTIATE_TEST_SUITE_P(Methods, LeftBasisEdges,
-                         ::testing::Values(BasisMethod::automatic, BasisMethod::gram, BasisMethod::exact),
+                         ::testing::Values(BasisMethod::automatic, BasisMethod::gram, BasisMethod::exact,
+                                           BasisMethod::randomized),
                          [](const auto& test_info) { return std::string(name(test_info.param)); });
 
 TEST_P(LeftBasisEdges, ZeroMatrixHasNoDirections) {
@@ -185,7 +186,8 @@ TEST_P(LeftBasisEdges, NanAndInfinityNameTheTensorAndPlace) {
     Dense v = testing::gaussian(6, 7, 3);
     v(4, 2) = bad;
     try {
-      LeftBasis::compute(*stream_, testing::to_tensor(*stream_, v), "model.layers.3.mlp.up_proj.weight", GetParam());
+      LeftBasis::compute(*stream_, testing::to_tensor(*stream_, v), "model.layers.3.mlp.up_proj.weight",
+                         {.method = GetParam()});
       FAIL() << "no error";
     } catch (const Error& error) {
       EXPECT_NE(std::string(error.what()).find("model.layers.3.mlp.up_proj.weight"), std::string::npos);
@@ -265,7 +267,8 @@ TEST(LeftBasis, IllConditionedTallMatrixIsRepaired) {
   std::vector<double> sigma(40);
   for (size_t i = 0; i < sigma.size(); ++i) sigma[i] = std::pow(10.0, -6.0 * static_cast<double>(i) / 39.0);
   const Dense v = testing::with_spectrum(700, 40, sigma, 21);
-  const LeftBasis basis = LeftBasis::compute(*stream, testing::to_tensor(*stream, v), "w", BasisMethod::gram);
+  const LeftBasis basis =
+      LeftBasis::compute(*stream, testing::to_tensor(*stream, v), "w", {.method = BasisMethod::gram});
   ASSERT_EQ(basis.rank(), 40);
   const Dense ut = testing::to_dense(basis.vectors(*stream, 40));
   EXPECT_LT(
@@ -284,8 +287,8 @@ TEST(LeftBasis, TransposedHasTheRightSingularVectors) {
     for (const auto& spectrum : {sigma, steep}) {
       for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{40, 20}, {20, 40}, {20, 20}}) {
         const testing::Dense v = testing::with_spectrum(rows, cols, spectrum, 7);
-        const auto left = LeftBasis::compute(*stream, testing::to_tensor(*stream, v), "v", method);
-        const LeftBasis right = left.transposed(*stream, "v", method);
+        const auto left = LeftBasis::compute(*stream, testing::to_tensor(*stream, v), "v", {.method = method});
+        const LeftBasis right = left.transposed(*stream, "v", {.method = method});
         EXPECT_EQ(right.rows(), cols);
         EXPECT_EQ(right.cols(), rows);
         EXPECT_LT(right.residual(), residual_limit);
@@ -316,7 +319,8 @@ TEST(LeftBasis, ThreadsChangeNoBit) {
     const Dense v = testing::gaussian(rows, cols, 6);
     const Dense d = testing::gaussian(rows, cols, 7);
     const auto run = [&](Stream& stream) {
-      const LeftBasis basis = LeftBasis::compute(stream, testing::to_tensor(stream, v), "w", BasisMethod::gram);
+      const LeftBasis basis =
+          LeftBasis::compute(stream, testing::to_tensor(stream, v), "w", {.method = BasisMethod::gram});
       std::vector<double> all = testing::to_dense(basis.vectors(stream, 200)).values;
       const Coefficients c = basis.coefficients(stream, testing::to_tensor(stream, d));
       all.insert(all.end(), c.row_energy.begin(), c.row_energy.end());
@@ -346,7 +350,8 @@ TEST(LeftBasis, RejectsWhatIsNoFloat32Matrix) {
 }
 
 TEST(BasisMethod, NamesReadBack) {
-  for (const BasisMethod method : {BasisMethod::automatic, BasisMethod::gram, BasisMethod::exact}) {
+  for (const BasisMethod method :
+       {BasisMethod::automatic, BasisMethod::gram, BasisMethod::exact, BasisMethod::randomized}) {
     EXPECT_EQ(parse_basis_method(name(method)), method);
   }
   EXPECT_THROW(parse_basis_method("svd"), UsageError);
