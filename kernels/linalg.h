@@ -39,9 +39,9 @@ struct AddRowsParams {
 template <Device D>
 void add_rows(Context<D> on, const AddRowsParams& p);
 
-/// y = x^T; x [rows, cols], y [cols, rows], not overlapping.
-template <Device D>
-void transpose(Context<D> on, const float* x, int64_t rows, int64_t cols, float* y);
+/// y = x^T; x [rows, cols], y [cols, rows], not overlapping. T: float, double.
+template <Device D, class T>
+void transpose(Context<D> on, const T* x, int64_t rows, int64_t cols, T* y);
 
 struct ChunkProductsParams {
   const float* a = nullptr;  ///< [count]

@@ -43,8 +43,14 @@ class GpuQueue {
   /// What went wrong since the last call without changing a result: a file of tuned algorithms that cannot be written.
   virtual std::vector<std::string> take_warnings() = 0;
 
+  /// What others keep with the stream (the library handles of runtime/linalg/cuda); goes before the stream does.
+  std::shared_ptr<void>& attachment() { return attachment_; }
+
   /// Records what `work` queues instead of running it. Throws Error when it copies from or to the host or synchronises.
   virtual std::unique_ptr<RecordedWork> record(const std::function<void()>& work) = 0;
+
+ private:
+  std::shared_ptr<void> attachment_;
 };
 
 namespace cuda {

@@ -9,12 +9,13 @@
 #include "experiments/subspace/factors.h"
 #include "runtime/error.h"
 #include "runtime/linalg/parallel.h"
+#include "runtime/linalg/products.h"
+#include "runtime/memory.h"
 
 namespace subspect::experiments::subspace {
 
 namespace {
 
-using runtime::DType;
 using runtime::Tensor;
 using runtime::linalg::LeftBasis;
 
@@ -37,7 +38,7 @@ void take_last_tokens(runtime::Stream& stream, const Tensor& hidden, std::span<c
   for (size_t i = 0; i < documents.size(); ++i) {
     position += static_cast<int64_t>(documents[i].size());
     const std::vector<float> last = hidden.narrow(0, position - 1, 1).to_host<float>(stream);
-    float* column = states.data<float>() + begin + static_cast<int64_t>(i);
+    float* column = states.values<float>().data() + begin + static_cast<int64_t>(i);
     for (int64_t d = 0; d < width; ++d) column[d * count] = last[static_cast<size_t>(d)];
   }
 }
@@ -48,10 +49,10 @@ std::vector<EnergyOverlap> compare(runtime::Stream& stream, const Tensor& a, con
   const auto basis_of = [&](const Tensor& states) {
     Tensor matrix = states;
     if (center) {
-      matrix = states.clone(stream);
+      matrix = every_column(states, 0, 1);
       center_rows(matrix);
     }
-    return LeftBasis::compute(stream, matrix, label, basis);
+    return LeftBasis::compute(stream, runtime::linalg::on_device(stream, matrix), label, basis);
   };
   return compare_subspaces(stream, basis_of(a), basis_of(b), energies);
 }
@@ -72,7 +73,7 @@ std::vector<Tensor> last_token_states(RunContext& context, model::Decoder& decod
   const auto count = static_cast<int64_t>(request.prompts.size());
   std::vector<Tensor> states;
   for (size_t i = 0; i < request.layers.size(); ++i) {
-    states.push_back(Tensor::empty(context.stream, {decoder.config().hidden_size, count}, DType::float32));
+    states.push_back(runtime::linalg::host_matrix(decoder.config().hidden_size, count));
   }
   auto progress = context.progress.begin(request.label, count, "prompts");
   for (size_t begin = 0; begin < request.prompts.size();) {
@@ -100,8 +101,8 @@ ActivationOverlap compare_activations(runtime::Stream& stream, const Tensor& use
   ActivationOverlap result;
   result.pair = compare(stream, useful, harmful, energies, center, basis, label);
   if (useful.size(1) >= 2) {
-    result.control = compare(stream, every_column(stream, useful, 0, 2), every_column(stream, useful, 1, 2), energies,
-                             center, basis, label);
+    result.control =
+        compare(stream, every_column(useful, 0, 2), every_column(useful, 1, 2), energies, center, basis, label);
   }
   return result;
 }
@@ -112,15 +113,14 @@ std::vector<Interval> resampled_overlaps(RunContext& context, const Tensor& usef
   std::vector<std::vector<double>> msos(energies.size(), std::vector<double>(count));
   const auto basis_of = [&](const Tensor& states, size_t resample, const char* set) {
     const std::string sequence = fmt::format("resample/{}/{}/{}", options.label, resample, set);
-    return LeftBasis::compute(
-        context.stream,
-        resampled_columns(context.stream, states, resample_counts(states.size(1), options.seed, sequence),
-                          options.center),
-        options.label, options.basis);
+    const Tensor columns =
+        resampled_columns(states, resample_counts(states.size(1), options.seed, sequence), options.center);
+    return LeftBasis::compute(context.stream, runtime::linalg::on_device(context.stream, columns), options.label,
+                              options.basis);
   };
   const int64_t bytes = factor_workspace_bytes(useful.shape(), 0) + factor_workspace_bytes(harmful.shape(), 0);
   runtime::linalg::for_each_matrix_within(
-      context.stream, count, available_memory() / 2, [&](size_t) { return bytes; },
+      context.stream, count, runtime::available_memory(context.stream) / 2, [&](size_t) { return bytes; },
       [&](size_t r) {
         const std::vector<EnergyOverlap> rows =
             compare_subspaces(context.stream, basis_of(useful, r, "useful"), basis_of(harmful, r, "harmful"), energies);

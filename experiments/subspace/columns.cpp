@@ -3,24 +3,24 @@
 
 #include <cmath>
 
+#include "runtime/linalg/products.h"
+
 namespace subspect::experiments::subspace {
 
-using runtime::DType;
 using runtime::Tensor;
 
-Tensor every_column(runtime::Stream& stream, const Tensor& states, int64_t begin, int64_t step) {
+Tensor every_column(const Tensor& states, int64_t begin, int64_t step) {
   const int64_t count = (states.size(1) - begin + step - 1) / step;
-  Tensor part = Tensor::empty(stream, {states.size(0), count}, DType::float32);
-  const float* source = states.data<float>();
-  float* target = part.data<float>();
+  Tensor part = runtime::linalg::host_matrix(states.size(0), count);
+  const float* source = states.values<float>().data();
+  float* target = part.values<float>().data();
   for (int64_t d = 0; d < states.size(0); ++d) {
     for (int64_t j = 0; j < count; ++j) target[d * count + j] = source[d * states.size(1) + begin + j * step];
   }
   return part;
 }
 
-Tensor resampled_columns(runtime::Stream& stream, const Tensor& states, const std::vector<int64_t>& counts,
-                         bool center) {
+Tensor resampled_columns(const Tensor& states, const std::vector<int64_t>& counts, bool center) {
   std::vector<int64_t> drawn;  // distinct columns
   double total = 0.0;
   for (size_t j = 0; j < counts.size(); ++j) {
@@ -28,10 +28,10 @@ Tensor resampled_columns(runtime::Stream& stream, const Tensor& states, const st
     total += static_cast<double>(counts[j]);
   }
   const auto width = static_cast<int64_t>(drawn.size());
-  Tensor part = Tensor::empty(stream, {states.size(0), width}, DType::float32);
+  Tensor part = runtime::linalg::host_matrix(states.size(0), width);
   for (int64_t d = 0; d < states.size(0); ++d) {
-    const float* source = states.data<float>() + d * states.size(1);
-    float* target = part.data<float>() + d * width;
+    const float* source = states.values<float>().data() + d * states.size(1);
+    float* target = part.values<float>().data() + d * width;
     double sum = 0.0;
     for (const int64_t j : drawn) {
       sum += static_cast<double>(counts[static_cast<size_t>(j)]) * static_cast<double>(source[j]);
@@ -49,7 +49,7 @@ Tensor resampled_columns(runtime::Stream& stream, const Tensor& states, const st
 void center_rows(const Tensor& states) {
   const int64_t count = states.size(1);
   for (int64_t d = 0; d < states.size(0); ++d) {
-    float* row = states.data<float>() + d * count;
+    float* row = states.values<float>().data() + d * count;
     double sum = 0.0;
     for (int64_t j = 0; j < count; ++j) sum += static_cast<double>(row[j]);
     const double mean = sum / static_cast<double>(count);

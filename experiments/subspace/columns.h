@@ -1,4 +1,4 @@
-// Columns of a matrix of states: picking, weighting and centring them.
+// Columns of a matrix of states in host memory: picking, weighting and centring them.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,12 @@
 namespace subspect::experiments::subspace {
 
 /// Columns begin, begin + step, ... of a float32 matrix [hidden, prompts], copied.
-runtime::Tensor every_column(runtime::Stream& stream, const runtime::Tensor& states, int64_t begin, int64_t step);
+runtime::Tensor every_column(const runtime::Tensor& states, int64_t begin, int64_t step);
 
 /// The resample that has column j `counts[j]` times, each distinct column once and scaled by sqrt(counts[j]): the same
 /// Gram matrix of rows, hence the same left singular vectors and values, from about 63 % of the columns. With `center`
 /// the resample's mean is subtracted first.
-runtime::Tensor resampled_columns(runtime::Stream& stream, const runtime::Tensor& states,
-                                  const std::vector<int64_t>& counts, bool center);
+runtime::Tensor resampled_columns(const runtime::Tensor& states, const std::vector<int64_t>& counts, bool center);
 
 /// Subtracts from every row its mean over the columns.
 void center_rows(const runtime::Tensor& states);

@@ -137,13 +137,15 @@ int64_t Factors::kept_bytes() const {
   return bytes;
 }
 
-void Factors::spill(const std::filesystem::path& file) {
+void Factors::spill(Stream& stream, const std::filesystem::path& file) {
   if (!vectors.defined() || vectors.numel() == 0) return;
   std::vector<runtime::io::TensorSpec> specs = {{"vectors", DType::float32, vectors.shape()}};
   for (size_t i = 0; i < coefficients.size(); ++i) {
     specs.push_back({fmt::format("coefficients.{}", i), DType::float32, coefficients[i].values.shape()});
   }
-  runtime::io::write_safetensors(file, specs, [&](size_t i) { return i == 0 ? vectors : coefficients[i - 1].values; });
+  runtime::io::write_safetensors(file, specs, [&](size_t i) {
+    return runtime::linalg::on_host(stream, i == 0 ? vectors : coefficients[i - 1].values);
+  });
   const auto mapped = runtime::io::SafetensorsFile::open(file);
   vectors = mapped.tensor("vectors");
   for (size_t i = 0; i < coefficients.size(); ++i) coefficients[i].values = mapped.tensor(specs[i + 1].name);

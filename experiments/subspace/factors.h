@@ -74,7 +74,7 @@ struct Factors {
   void add_parallel(runtime::Stream& stream, size_t finetuned, const std::vector<int64_t>& order, int64_t begin,
                     int64_t end, const runtime::Tensor& parallel) const;
   /// Moves the kept tensors into a file and reads them by mmap from now on.
-  void spill(const std::filesystem::path& file);
+  void spill(runtime::Stream& stream, const std::filesystem::path& file);
   int64_t kept_bytes() const;
 };
 

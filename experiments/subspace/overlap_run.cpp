@@ -7,6 +7,7 @@
 #include "experiments/subspace/factors.h"
 #include "runtime/linalg/parallel.h"
 #include "runtime/linalg/spectrum.h"
+#include "runtime/memory.h"
 
 namespace subspect::experiments::subspace {
 
@@ -88,7 +89,8 @@ void OverlapRun::run() {
   std::vector<Output> outputs(open.size());
   size_t written = 0;
   linalg::for_each_matrix_within(
-      context_.stream, open.size(), settings_.memory_budget > 0 ? settings_.memory_budget : available_memory() / 2,
+      context_.stream, open.size(),
+      settings_.memory_budget > 0 ? settings_.memory_budget : runtime::available_memory(context_.stream) / 2,
       [&](size_t i) { return workspace_bytes(*open[i]); },
       [&](size_t i) {
         outputs[i] = compute(*open[i]);

@@ -48,7 +48,7 @@ Vector row_means(const Tensor& states) {
   const int64_t count = states.size(1);
   Vector means(static_cast<size_t>(states.size(0)));
   for (size_t d = 0; d < means.size(); ++d) {
-    const float* row = states.data<float>() + static_cast<int64_t>(d) * count;
+    const float* row = states.values<float>().data() + static_cast<int64_t>(d) * count;
     double sum = 0.0;
     for (int64_t j = 0; j < count; ++j) sum += static_cast<double>(row[j]);
     means[d] = sum / static_cast<double>(count);
@@ -65,18 +65,27 @@ Vector difference_of_means(const Half& train) {
 }
 
 /// Both sets side by side, [hidden, useful + harmful], less the mean of all columns.
-Tensor centred_together(Stream& stream, const Half& train) {
+Tensor centred_together(const Half& train) {
   const int64_t hidden = train.useful.size(0);
   const int64_t useful = train.useful.size(1);
   const int64_t harmful = train.harmful.size(1);
-  Tensor all = Tensor::empty(stream, {hidden, useful + harmful}, runtime::DType::float32);
+  Tensor all = linalg::host_matrix(hidden, useful + harmful);
   for (int64_t d = 0; d < hidden; ++d) {
-    float* row = all.data<float>() + d * (useful + harmful);
-    std::copy_n(train.useful.data<float>() + d * useful, useful, row);
-    std::copy_n(train.harmful.data<float>() + d * harmful, harmful, row + useful);
+    float* row = all.values<float>().data() + d * (useful + harmful);
+    std::copy_n(train.useful.values<float>().data() + d * useful, useful, row);
+    std::copy_n(train.harmful.values<float>().data() + d * harmful, harmful, row + useful);
   }
   center_rows(all);
   return all;
+}
+
+/// op(states) x, computed on the stream's device.
+Vector times(Stream& stream, linalg::Op op, const Tensor& states, const Vector& x) {
+  const Tensor on_stream = linalg::to_device(stream, x);
+  const Tensor y = Tensor::empty(stream, {states.size(op == linalg::Op::none ? 0 : 1), 1}, runtime::DType::float64);
+  linalg::multiply_narrow(stream, op, matrix_of(states), linalg::matrix_of<double>(on_stream),
+                          linalg::matrix_of<double>(y));
+  return y.to_host<double>(stream);
 }
 
 /// x = (gram + lambda I)^-1 x with lambda = probe_ridge trace / hidden; a trace of 0 leaves x alone.
@@ -97,26 +106,25 @@ void solve_ridge(Vector& gram, Vector& x, int64_t hidden, const std::string& lab
 /// (X X^T + lambda I)^-1 X y = X (X^T X + lambda I)^-1 y, with X y the difference of the means: y = 1 / n_harmful and
 /// -1 / n_useful.
 Vector discriminant(Stream& stream, const Half& train, const std::string& label) {
-  const Tensor x = centred_together(stream, train);
+  const Tensor x = centred_together(train);
   const int64_t hidden = x.size(0);
   const int64_t count = x.size(1);
   const int64_t side = std::min(hidden, count);
-  Vector gram(static_cast<size_t>(side * side));
+  const Tensor on_stream = Tensor::empty(stream, {side, side}, runtime::DType::float64);
   if (hidden <= count) {
-    linalg::gram_of_rows(stream, matrix_of(x), 1.0, gram.data());
+    linalg::gram_of_rows(stream, matrix_of(x), 1.0, on_stream.data<double>());
+    Vector gram = on_stream.to_host<double>(stream);
     Vector direction = difference_of_means(train);
     solve_ridge(gram, direction, hidden, label);
     return direction;
   }
-  linalg::gram_of_cols(stream, matrix_of(x), 1.0, gram.data());
+  linalg::gram_of_cols(stream, matrix_of(x), 1.0, on_stream.data<double>());
+  Vector gram = on_stream.to_host<double>(stream);
   const int64_t useful = train.useful.size(1);
   Vector dual(static_cast<size_t>(count), 1.0 / static_cast<double>(count - useful));
   std::fill_n(dual.begin(), useful, -1.0 / static_cast<double>(useful));
   solve_ridge(gram, dual, hidden, label);
-  Vector direction(static_cast<size_t>(hidden));
-  linalg::multiply_narrow(stream, linalg::Op::none, matrix_of(x), {dual.data(), count, 1},
-                          {direction.data(), hidden, 1});
-  return direction;
+  return times(stream, linalg::Op::none, x, dual);
 }
 
 Vector scores_of(Stream& stream, const Tensor& states, Vector& direction) {
@@ -168,7 +176,7 @@ std::vector<ProbeResult> probe_states(Stream& stream, const Tensor& useful, cons
   if (useful.size(1) < 2 || harmful.size(1) < 2) return {};
   for (const Tensor* states : {&useful, &harmful}) linalg::require_finite(*states, label, "before its probes");
   const auto half = [&](int64_t begin) {
-    return Half{every_column(stream, useful, begin, 2), every_column(stream, harmful, begin, 2)};
+    return Half{every_column(useful, begin, 2), every_column(harmful, begin, 2)};
   };
   const Half train = half(0);
   const Half held_out = half(1);

@@ -7,10 +7,10 @@
 #include <limits>
 #include <set>
 
-#include "kernels/types.h"
 #include "runtime/error.h"
 #include "runtime/linalg/parallel.h"
 #include "runtime/linalg/products.h"
+#include "runtime/memory.h"
 
 namespace subspect::experiments::subspace {
 
@@ -66,10 +66,10 @@ class ParallelParts {
   /// P = (<D, v> / <v, v>) V.
   Tensor along_alignment(const Factors& factors) const {
     const SplitSums& sums = factors.sums[finetuned_];
-    Tensor part = difference(stream_, *sources_.aligned, *sources_.base, factors.tensor);
+    const Tensor alignment = difference(stream_, *sources_.aligned, *sources_.base, factors.tensor);
+    Tensor part = Tensor::zeros(stream_, alignment.shape(), DType::float32);
     const double along = sums.alignment > 0.0 ? sums.update_alignment / sums.alignment : 0.0;
-    float* values = part.data<float>();
-    for (int64_t i = 0; i < part.numel(); ++i) values[i] = static_cast<float>(along * values[i]);
+    runtime::linalg::add_scaled(stream_, alignment, along, part);
     return part;
   }
 
@@ -82,45 +82,22 @@ class ParallelParts {
   std::vector<int64_t> reached_;
 };
 
-const std::vector<std::string> model_keys = {"model", "basis", "mode", "fraction", "draw"};
+using Columns = std::vector<std::string>;
 
-std::vector<std::string> model_keys_after(const char* first) {
-  std::vector<std::string> keys = {first};
-  keys.insert(keys.end(), model_keys.begin(), model_keys.end());
-  return keys;
+/// The key columns of every table, which say what model a row is about, after `before` and followed by `after`.
+Columns model_keys(Columns before = {}, const Columns& after = {}) {
+  before.insert(before.end(), {"model", "basis", "mode", "fraction", "draw"});
+  before.insert(before.end(), after.begin(), after.end());
+  return before;
 }
 
-std::vector<std::string> layer_columns() {
-  return {"layer",
-          "model",
-          "basis",
-          "mode",
-          "fraction",
-          "draw",
-          "energy_kept",
-          "cosine_task_proj",
-          "cosine_task_align",
-          "energy_removed"};
+Columns layer_columns() {
+  return model_keys({"layer"}, {"energy_kept", "cosine_task_proj", "cosine_task_align", "energy_removed"});
 }
 
-std::vector<std::string> tensor_columns() {
-  return {"tensor",
-          "model",
-          "basis",
-          "mode",
-          "fraction",
-          "draw",
-          "energy_kept",
-          "cosine_task_proj",
-          "cosine_task_align",
-          "rows",
-          "cols",
-          "k",
-          "rank",
-          "method",
-          "residual",
-          "unique",
-          "energy_removed"};
+Columns tensor_columns() {
+  return model_keys({"tensor"}, {"energy_kept", "cosine_task_proj", "cosine_task_align", "rows", "cols", "k", "rank",
+                                 "method", "residual", "unique", "energy_removed"});
 }
 
 }  // namespace
@@ -141,19 +118,8 @@ std::string ProjectionCell::label() const {
 }
 
 std::vector<std::string> projection_columns() {
-  return {"model",
-          "basis",
-          "mode",
-          "fraction",
-          "draw",
-          "energy_kept",
-          "cosine_task_proj",
-          "cosine_task_align",
-          "gsm8k_flexible",
-          "gsm8k_strict",
-          "harmfulness",
-          "harmfulness_invalid",
-          "energy_removed"};
+  return model_keys({}, {"energy_kept", "cosine_task_proj", "cosine_task_align", "gsm8k_flexible", "gsm8k_strict",
+                         "harmfulness", "harmfulness_invalid", "energy_removed"});
 }
 
 ProjectionRun::ProjectionRun(RunContext& context, ProjectionSettings settings, UpdateSources sources,
@@ -161,9 +127,9 @@ ProjectionRun::ProjectionRun(RunContext& context, ProjectionSettings settings, U
     : context_(context),
       settings_(std::move(settings)),
       sources_(std::move(sources)),
-      results_(context.dir.table(columns), model_keys),
-      tensor_rows_(context.dir.table(tensor_columns(), "tensors"), model_keys_after("tensor")),
-      layer_rows_(context.dir.table(layer_columns(), "layers"), model_keys_after("layer")),
+      results_(context.dir.table(columns), model_keys()),
+      tensor_rows_(context.dir.table(tensor_columns(), "tensors"), model_keys({"tensor"})),
+      layer_rows_(context.dir.table(layer_columns(), "layers"), model_keys({"layer"})),
       consumer_(std::move(consumer)) {
   require_same_tensors(*sources_.aligned, *sources_.base);
   for (const WeightSource* finetuned : sources_.finetuned) require_same_tensors(*sources_.aligned, *finetuned);
@@ -289,7 +255,7 @@ void ProjectionRun::run_family(const Family& family) {
 }
 
 int64_t ProjectionRun::budget() const {
-  return settings_.memory_budget > 0 ? settings_.memory_budget : available_memory() / 2;
+  return settings_.memory_budget > 0 ? settings_.memory_budget : runtime::available_memory(context_.stream) / 2;
 }
 
 std::vector<Factors> ProjectionRun::make_all_factors(const Family& family) {
@@ -318,7 +284,8 @@ std::vector<Factors> ProjectionRun::make_all_factors(const Family& family) {
       context_.stream, tensors_.size(), budget(), [&](size_t i) { return factor_workspace_bytes(shape(i), finetuned); },
       [&](size_t i) {
         factors[i] = make_factors(context_.stream, sources_, tensors_[i], family.front(), options);
-        if (spill) factors[i].spill(context_.dir.state() / "factors" / fmt::format("{}.safetensors", i));
+        if (spill)
+          factors[i].spill(context_.stream, context_.dir.state() / "factors" / fmt::format("{}.safetensors", i));
         progress.advance();
       },
       [&] { context_.stop_if_interrupted(); });
@@ -412,18 +379,15 @@ model::NamedTensors ProjectionRun::projected_weights(const Cell& cell, const std
 Tensor ProjectionRun::apply(const Cell& cell, const std::string& tensor, const Tensor& parallel) const {
   const WeightSource& aligned = *sources_.aligned;
   Tensor weights = aligned.load(context_.stream, tensor);
-  float* w = weights.data<float>();
-  const float* p = parallel.data<float>();
-  Tensor update;
-  if (cell.mode == Mode::orth)
-    update = difference(context_.stream, *sources_.finetuned[cell.finetuned], aligned, tensor);
-  const float* d = update.defined() ? update.data<float>() : nullptr;
-  for (int64_t i = 0; i < weights.numel(); ++i) {
-    float q = cell.mode == Mode::orth ? d[i] - p[i] : cell.mode == Mode::opp ? -p[i] : p[i];
-    if (settings_.rounding == Rounding::float16) q = kernels::to_float(kernels::from_float<kernels::float16>(q));
-    w[i] += q;
+  Stream& stream = context_.stream;
+  Tensor applied = parallel;
+  if (cell.mode == Mode::orth) {
+    applied = difference(stream, *sources_.finetuned[cell.finetuned], aligned, tensor);
+    runtime::linalg::add_scaled(stream, parallel, -1.0, applied);
   }
-  return weights.to(context_.stream, aligned.info(tensor).dtype);
+  if (settings_.rounding == Rounding::float16) applied = applied.to(stream, DType::float16).to(stream, DType::float32);
+  runtime::linalg::add_scaled(stream, applied, cell.mode == Mode::opp ? -1.0 : 1.0, weights);
+  return runtime::linalg::on_host(stream, weights.to(stream, aligned.info(tensor).dtype));
 }
 
 }  // namespace subspect::experiments::subspace

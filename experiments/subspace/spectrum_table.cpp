@@ -9,6 +9,7 @@
 #include "runtime/linalg/parallel.h"
 #include "runtime/linalg/products.h"
 #include "runtime/linalg/spectrum.h"
+#include "runtime/memory.h"
 
 namespace subspect::experiments::subspace {
 
@@ -51,7 +52,7 @@ Table spectrum_table(runtime::Stream& stream, const WeightSource& a, const Weigh
   columns.insert(columns.end(), {"method", "residual"});
   std::vector<Row> rows(tensors.size());
   linalg::for_each_matrix_within(
-      stream, tensors.size(), available_memory() / 2,
+      stream, tensors.size(), runtime::available_memory(stream) / 2,
       [&](size_t i) { return factor_workspace_bytes(a.info(tensors[i]).shape, 0); },
       [&](size_t i) { rows[i] = spectrum_row(stream, a, b, tensors[i], options); }, {});
   Table table(columns);

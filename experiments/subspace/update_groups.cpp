@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 namespace subspect::experiments::subspace {
@@ -68,8 +67,9 @@ Tensor stacked_update(runtime::Stream& stream, const WeightSource& model, const 
   int64_t row = 0;
   for (const std::string& tensor : group.tensors) {
     const Tensor part = difference(stream, model, reference, tensor);
-    std::memcpy(stack.data<float>() + row * group.cols, part.data<float>(), static_cast<size_t>(part.bytes()));
-    row += part.numel() / group.cols;
+    const int64_t rows = part.numel() / group.cols;
+    stack.narrow(0, row, rows).copy_from(stream, part.view({rows, group.cols}));
+    row += rows;
   }
   return stack;
 }

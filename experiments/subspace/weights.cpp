@@ -5,13 +5,12 @@
 #include <fnmatch.h>
 
 #include <algorithm>
-#include <fstream>
-#include <limits>
 #include <utility>
 
 #include "model/config.h"
 #include "runtime/error.h"
 #include "runtime/linalg/finite.h"
+#include "runtime/linalg/products.h"
 
 namespace subspect::experiments::subspace {
 
@@ -22,13 +21,6 @@ using runtime::DType;
 using runtime::Error;
 using runtime::Stream;
 using runtime::Tensor;
-
-/// The number in a one-line file of the control group; nothing ("max", no such file) is no limit.
-int64_t read_limit(const char* path, int64_t fallback) {
-  std::ifstream stream(path);
-  int64_t value = 0;
-  return stream >> value ? value : fallback;
-}
 
 void require_tensor(const WeightSource& reference, const WeightSource& other, const std::string& tensor) {
   const std::string shape = runtime::to_string(reference.info(tensor).shape);
@@ -56,10 +48,14 @@ WeightSource WeightSource::open(std::string name, const fs::path& directory) {
   return source;
 }
 
-Tensor WeightSource::load(Stream& stream, std::string_view tensor) const {
-  const Tensor values = set_.tensor(tensor);
+Tensor WeightSource::finite(std::string_view tensor) const {
+  Tensor values = set_.tensor(tensor);
   runtime::linalg::require_finite(values, tensor, set_.file(tensor).path().string());
-  return values.to(stream, DType::float32);
+  return values;
+}
+
+Tensor WeightSource::load(Stream& stream, std::string_view tensor) const {
+  return finite(tensor).to(stream, DType::float32);
 }
 
 void require_same_tensors(const WeightSource& reference, const WeightSource& other) {
@@ -70,15 +66,7 @@ void require_same_tensors(const WeightSource& reference, const WeightSource& oth
 }
 
 Tensor difference(Stream& stream, const WeightSource& a, const WeightSource& b, std::string_view tensor) {
-  Tensor result = a.load(stream, tensor);
-  const Tensor subtrahend = b.load(stream, tensor);
-  runtime::require(result.shape() == subtrahend.shape(), "difference",
-                   "equal shapes are required for {}. Received {} and {}", tensor, runtime::to_string(result.shape()),
-                   runtime::to_string(subtrahend.shape()));
-  float* values = result.data<float>();
-  const float* other = subtrahend.data<float>();
-  for (int64_t i = 0; i < result.numel(); ++i) values[i] -= other[i];
-  return result;
+  return runtime::linalg::difference(stream, a.finite(tensor), b.finite(tensor));
 }
 
 Tensor as_matrix(const Tensor& tensor) {
@@ -126,21 +114,6 @@ std::string group_of(std::string_view tensor) {
   if (tensor.starts_with("model.")) tensor.remove_prefix(6);
   if (tensor.ends_with(".weight")) tensor.remove_suffix(7);
   return std::string(tensor);
-}
-
-int64_t available_memory() {
-  constexpr int64_t no_limit = std::numeric_limits<int64_t>::max();
-  int64_t available = no_limit;
-  std::ifstream stream("/proc/meminfo");
-  std::string line;
-  while (std::getline(stream, line)) {
-    if (line.starts_with("MemAvailable:")) available = std::stoll(line.substr(13)) * 1024;
-  }
-  const int64_t limit = read_limit("/sys/fs/cgroup/memory.max", no_limit);
-  if (limit != no_limit) {
-    available = std::min(available, std::max<int64_t>(0, limit - read_limit("/sys/fs/cgroup/memory.current", 0)));
-  }
-  return available == no_limit ? int64_t{4} << 30 : available;
 }
 
 }  // namespace subspect::experiments::subspace

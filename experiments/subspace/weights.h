@@ -30,7 +30,9 @@ class WeightSource {
 
   /// As stored, on the mapping.
   runtime::Tensor stored(std::string_view tensor) const { return set_.tensor(tensor); }
-  /// A float32 copy. Throws Error naming file and tensor for NaN or infinity.
+  /// As stored; throws Error naming file and tensor for NaN or infinity.
+  runtime::Tensor finite(std::string_view tensor) const;
+  /// A float32 copy on the stream's device. Throws Error naming file and tensor for NaN or infinity.
   runtime::Tensor load(runtime::Stream& stream, std::string_view tensor) const;
 
  private:
@@ -43,7 +45,7 @@ class WeightSource {
 /// Throws Error naming the tensor, both models and both shapes unless `other` has exactly the tensors of `reference`.
 void require_same_tensors(const WeightSource& reference, const WeightSource& other);
 
-/// a - b in float32, contiguous.
+/// a - b in float32, contiguous: on the stream's device, or in host memory where there is no room for it.
 runtime::Tensor difference(runtime::Stream& stream, const WeightSource& a, const WeightSource& b,
                            std::string_view tensor);
 
@@ -60,8 +62,5 @@ std::vector<std::string> select_tensors(const WeightSource& source, const std::v
 std::string decoder_layer_of(std::string_view tensor);
 /// The decoder layer, or for other tensors their own name without "model." and ".weight" ("embed_tokens").
 std::string group_of(std::string_view tensor);
-
-/// Bytes of memory that can still be used, as the kernel estimates it, within the limit of the control group.
-int64_t available_memory();
 
 }  // namespace subspect::experiments::subspace

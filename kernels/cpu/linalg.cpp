@@ -53,8 +53,8 @@ void add_rows(Context<D> on, const AddRowsParams& p) {
   });
 }
 
-template <Device D>
-void transpose(Context<D> on, const float* x, int64_t rows, int64_t cols, float* y) {
+template <Device D, class T>
+void transpose(Context<D> on, const T* x, int64_t rows, int64_t cols, T* y) {
   constexpr int64_t tile = 32;
   on.team->for_each_range(rows, tile, [&](int64_t begin, int64_t end) {
     for (int64_t col = 0; col < cols; col += tile) {
@@ -106,6 +106,7 @@ template void copy_rows(Context<Cpu>, const CopyRowsParams<double, float>&);
 template void copy_rows(Context<Cpu>, const CopyRowsParams<double, double>&);
 template void add_rows(Context<Cpu>, const AddRowsParams&);
 template void transpose(Context<Cpu>, const float*, int64_t, int64_t, float*);
+template void transpose(Context<Cpu>, const double*, int64_t, int64_t, double*);
 template void chunk_products(Context<Cpu>, const ChunkProductsParams&);
 template void chunk_magnitudes(Context<Cpu>, const ChunkMagnitudesParams&);
 template void identity_deviation(Context<Cpu>, const double*, int64_t, double*);

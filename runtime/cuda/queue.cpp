@@ -58,8 +58,12 @@ class Queue final : public GpuQueue {
     }
   }
 
-  // Copies under way use the staging memory, products the workspace.
-  ~Queue() override { static_cast<void>(cudaStreamSynchronize(stream_->get())); }
+  // Copies under way use the staging memory, products the workspace and the handles attached.
+  ~Queue() override {
+    const DeviceGuard guard(stream_->device());
+    static_cast<void>(cudaStreamSynchronize(stream_->get()));
+    attachment().reset();
+  }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 

@@ -376,8 +376,10 @@ void add_projection(Stream& stream, const Tensor& vectors, const Tensor& coeffic
       "add_projection", "[k, m], [k, n] and [m, n] are required. Received {}, {} and {}", to_string(vectors.shape()),
       to_string(coefficients.shape()), to_string(out.shape()));
   if (vectors.size(0) == 0) return;
-  multiply(stream, Op::transpose, matrix_of<float>(vectors), Op::none, matrix_of<float>(coefficients),
-           matrix_of<float>(out), {alpha, 1.0});
+  const Tensor u = on_device(stream, vectors);
+  const Tensor c = on_device(stream, coefficients);
+  multiply(stream, Op::transpose, matrix_of<float>(u), Op::none, matrix_of<float>(c), matrix_of<float>(out),
+           {alpha, 1.0});
 }
 
 }  // namespace subspect::runtime::linalg

@@ -37,8 +37,8 @@ struct BasisOptions {
   double energy = 1.0;                   ///< share of ||V||^2 that the vectors asked for hold; 1: all of them
   double tolerance = default_tolerance;  ///< of the randomized method: ||V V^T u - sigma^2 u|| / sigma^2 of each
                                          ///< vector. 0: take what max_iterations reach
-  int64_t max_iterations = 60;  ///< of the randomized method; each costs two products of V with its block
-  int64_t memory_bytes = 0;     ///< for the decomposition, which `automatic` regards; 0: enough
+  int64_t max_iterations = 60;           ///< of the randomized method; each costs two products of V with its block
+  int64_t memory_bytes = 0;              ///< for the decomposition, which `automatic` regards; 0: enough
 };
 
 /// What `automatic` means for a matrix of this shape: exact where the smaller side is at most 64, for it costs nothing;
@@ -130,7 +130,8 @@ class LeftBasis {
 /// C = U^T D of vectors given as rows ([k, m] float32) for D [m, n] float32: values and row energies.
 Coefficients project_onto(Stream& stream, const Tensor& vectors, const Tensor& d);
 
-/// out += alpha vectors^T coefficients, all float32: vectors [k, m], coefficients [k, n], out [m, n] contiguous.
+/// out += alpha vectors^T coefficients, all float32: vectors [k, m], coefficients [k, n], out [m, n] contiguous, on the
+/// stream's device; the others may be in host memory.
 void add_projection(Stream& stream, const Tensor& vectors, const Tensor& coefficients, double alpha, const Tensor& out);
 
 }  // namespace subspect::runtime::linalg

@@ -11,8 +11,8 @@ namespace subspect::runtime::linalg {
 namespace {
 
 void run_range(Stream& stream, size_t begin, size_t end, const std::function<void(size_t)>& body) {
-  if (end - begin == 1) {
-    body(begin);
+  if (end - begin == 1 || stream.device().type != DeviceType::cpu) {
+    for (size_t i = begin; i < end; ++i) body(i);
     return;
   }
   std::vector<std::exception_ptr> errors(end - begin);

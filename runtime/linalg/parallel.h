@@ -1,4 +1,5 @@
-// Loops over whole matrices: one thread for each, the products inside then run on that thread.
+// Loops over whole matrices: one thread for each, the products inside then run on that thread. On a GPU's stream one
+// matrix after the other: the device is shared by the threads of each.
 #pragma once
 
 #include <cstddef>

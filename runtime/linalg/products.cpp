@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <memory>
 
 #include "kernels/linalg.h"
 #include "runtime/dispatch.h"
 #include "runtime/linalg/backend.h"
+#include "runtime/memory.h"
 
 namespace subspect::runtime::linalg {
 
@@ -33,8 +36,26 @@ const T* data_or_null(const Tensor& tensor) {
   return tensor.defined() ? tensor.data<T>() : nullptr;
 }
 
+/// The chosen rows of a matrix in host memory, packed on the device.
+template <class T>
+MatrixRef<const T> pack(Stream& stream, MatrixRef<const T> x, std::span<const int64_t> index, int64_t rows,
+                        Tensor& storage) {
+  std::vector<T> packed(static_cast<size_t>(rows * x.cols));
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t row = index.empty() ? i : index[static_cast<size_t>(i)];
+    std::copy_n(x.data + row * x.stride, x.cols, packed.data() + i * x.cols);
+  }
+  storage = Tensor::from_host<T>(stream, packed, {rows, x.cols});
+  return matrix_of<T>(storage);
+}
+
 template <class In, class Out>
-void copy_any_rows(Stream& stream, MatrixRef<const In> x, MatrixRef<Out> out, const RowChoice& rows) {
+void copy_any_rows(Stream& stream, MatrixRef<const In> x, MatrixRef<Out> out, RowChoice rows) {
+  Tensor packed;
+  if (x.on_host && stream.device().type != DeviceType::cpu) {
+    x = pack(stream, x, rows.index, out.rows, packed);
+    rows.index = {};
+  }
   const Tensor index = upload(stream, rows.index);
   const Tensor factor = upload(stream, rows.factor);
   dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
@@ -208,9 +229,10 @@ void add_scaled(Stream& stream, const Tensor& x, double scale, const Tensor& y, 
           to_string(y.shape()));
   if (x.numel() == 0) return;
   const int64_t rows = x.dim() == 0 ? 1 : x.size(0);
+  const Tensor there = on_device(stream, x);
   const Tensor factors = upload(stream, factor);
   dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
-    kernels::add_rows<D>(context, {.x = x.data<float>(),
+    kernels::add_rows<D>(context, {.x = there.data<float>(),
                                    .y = y.data<float>(),
                                    .rows = rows,
                                    .cols = x.numel() / rows,
@@ -224,7 +246,7 @@ Tensor transposed_copy(Stream& stream, const Tensor& matrix) {
   Tensor storage;
   const FloatMatrix x = bring(stream, matrix_of<float>(matrix), storage);
   dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
-    kernels::transpose<D>(context, x.data, x.rows, x.cols, copy.data<float>());
+    kernels::transpose<D, float>(context, x.data, x.rows, x.cols, copy.data<float>());
   });
   return copy;
 }
@@ -274,7 +296,12 @@ double inner_product(Stream& stream, const Tensor& a, const Tensor& b) {
           "contiguous tensors of one size are required. Received {} and {}", to_string(a.shape()),
           to_string(b.shape()));
   double total = 0.0;
-  for (const double sum : chunk_sums(stream, a.data<float>(), b.data<float>(), a.numel(), sum_chunk)) total += sum;
+  const FloatMatrix other = as_rows(b);
+  Tensor storage;
+  for_each_resident(stream, as_rows(a), [&](FloatMatrix part, int64_t row) {
+    const FloatMatrix beside = bring(stream, other.rows_from(row, part.rows), storage);
+    for (const double sum : chunk_sums(stream, part.data, beside.data, part.rows * part.cols, sum_chunk)) total += sum;
+  });
   return total;
 }
 
@@ -310,6 +337,43 @@ void for_each_resident(Stream& stream, FloatMatrix x, const std::function<void(F
   for (int64_t row = 0; row < x.rows; row += step) {
     body(bring(stream, x.rows_from(row, std::min(step, x.rows - row)), storage), row);
   }
+}
+
+Tensor on_device(Stream& stream, const Tensor& tensor) {
+  return tensor.device() == stream.device() ? tensor : tensor.clone(stream);
+}
+
+Tensor on_host(Stream& stream, const Tensor& tensor) {
+  if (tensor.device().type == DeviceType::cpu) return tensor;
+  const auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(tensor.bytes()));
+  stream.copy_to_host(bytes->data(), tensor.raw(), tensor.bytes());
+  return Tensor::wrap(bytes->data(), tensor.shape(), tensor.dtype(), {}, bytes);
+}
+
+Tensor difference(Stream& stream, const Tensor& a, const Tensor& b) {
+  require(a.shape() == b.shape(), "difference", "equal shapes are required. Received {} and {}", to_string(a.shape()),
+          to_string(b.shape()));
+  const auto subtract = [&](const Tensor& x, const Tensor& y) {
+    Tensor result = x.to(stream, DType::float32);
+    add_scaled(stream, y.to(stream, DType::float32), -1.0, result);
+    return result;
+  };
+  constexpr auto size = static_cast<int64_t>(sizeof(float));
+  const bool fits = stream.device().type == DeviceType::cpu || 3 * a.numel() * size <= available_memory(stream);
+  if (fits || a.dim() < 2) return subtract(a, b);
+  const int64_t cols = a.numel() / a.size(0);
+  const Tensor result = host_matrix(a.size(0), cols).view(a.shape());
+  for (int64_t row = 0; row < a.size(0); row += block_length) {
+    const int64_t rows = std::min(block_length, a.size(0) - row);
+    const Tensor part = subtract(a.narrow(0, row, rows), b.narrow(0, row, rows));
+    stream.copy_to_host(result.data<float>() + row * cols, part.raw(), part.bytes());
+  }
+  return result;
+}
+
+Tensor host_matrix(int64_t rows, int64_t cols) {
+  const auto values = std::make_shared<std::vector<float>>(static_cast<size_t>(rows * cols));
+  return Tensor::wrap(values->data(), {rows, cols}, DType::float32, {}, values);
 }
 
 Tensor to_device(Stream& stream, std::span<const double> values, int64_t cols) {

@@ -54,7 +54,7 @@ Tensor transposed_copy(Stream& stream, const Tensor& matrix);
 
 /// Sum of squares in float64, over fixed chunks; a contiguous float32 tensor.
 double squared_norm(Stream& stream, const Tensor& x);
-/// Inner product in float64, over fixed chunks; contiguous float32 tensors of one size.
+/// Inner product in float64, over fixed chunks; contiguous float32 tensors of one shape, both where V may be.
 double inner_product(Stream& stream, const Tensor& a, const Tensor& b);
 /// Squared norm of every row of a contiguous float32 matrix.
 std::vector<double> row_energies(Stream& stream, const Tensor& matrix);
@@ -66,6 +66,17 @@ double distance_from_identity(Stream& stream, const double* gram, int64_t n);
 /// Calls body(part, row) for consecutive rows of x, beginning at `row`, on the stream's device: all of x at once, or
 /// blocks of it where x is in host memory and the device has its own.
 void for_each_resident(Stream& stream, FloatMatrix x, const std::function<void(FloatMatrix part, int64_t row)>& body);
+
+/// The contiguous tensor itself, or a copy of it on the stream's device where it is in host memory.
+Tensor on_device(Stream& stream, const Tensor& tensor);
+/// The contiguous tensor itself where it is in host memory, else a copy there.
+Tensor on_host(Stream& stream, const Tensor& tensor);
+/// Zeros in host memory, float32, whatever the device.
+Tensor host_matrix(int64_t rows, int64_t cols);
+
+/// a - b in float32 for tensors in host memory of one shape and any floating type: on the stream's device, or in host
+/// memory where the device has no room for three of it (LeftBasis then reads it by blocks).
+Tensor difference(Stream& stream, const Tensor& a, const Tensor& b);
 
 /// Values of a vector as a [size, 1] column, or of `cols` columns, on the stream's device.
 Tensor to_device(Stream& stream, std::span<const double> values, int64_t cols = 1);

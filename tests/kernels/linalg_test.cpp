@@ -61,7 +61,7 @@ TEST(Transpose, MovesEveryElement) {
   for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 70}, {33, 65}, {100, 31}}) {
     const std::vector<float> x = random_values<float>(rows * cols, 4);
     std::vector<float> y(x.size());
-    transpose<Cpu>(context(), x.data(), rows, cols, y.data());
+    transpose<Cpu, float>(context(), x.data(), rows, cols, y.data());
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < cols; ++j) {
         ASSERT_EQ(y[static_cast<size_t>(j * rows + i)], x[static_cast<size_t>(i * cols + j)]);

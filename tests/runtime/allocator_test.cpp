@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "runtime/error.h"
+#include "runtime/memory.h"
 #include "runtime/random.h"
 #include "runtime/storage.h"
 
@@ -170,6 +171,10 @@ TEST(Allocator, IsThreadSafe) {
   b.join();
   c.join();
   EXPECT_EQ(allocator.stats().current_bytes, 0);
+}
+
+TEST(AvailableMemory, IsPositive) {
+  EXPECT_GT(available_memory(*Stream::open({}, 1)), int64_t{1} << 20);
 }
 
 }  // namespace

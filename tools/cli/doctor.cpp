@@ -9,11 +9,11 @@
 
 #include "experiments/build_info.h"
 #include "experiments/launch.h"
-#include "experiments/subspace/weights.h"
 #include "model/hub.h"
 #include "runtime/dispatch.h"
 #include "runtime/gpu_report.h"
 #include "runtime/io/files.h"
+#include "runtime/memory.h"
 #include "runtime/progress.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/common.h"
@@ -51,7 +51,7 @@ void print_devices() {
   const auto stream = runtime::Stream::open(runtime::Device{});
   line("cpu", fmt::format("{}, {:.0f} Gflop/s measured, {:.1f} GB of memory free", experiments::processor(),
                           experiments::measure_flops_per_second(*stream) / 1e9,
-                          static_cast<double>(experiments::subspace::available_memory()) / 1e9));
+                          static_cast<double>(runtime::available_memory(*stream)) / 1e9));
   if (!runtime::built_with_cuda) {
     const bool driver = std::filesystem::exists("/dev/nvidiactl");
     line("cuda", driver

@@ -47,7 +47,7 @@ TEST(Bootstrap, MergedColumnsHaveTheGramMatrixOfTheRepeatedOnes) {
       for (int64_t j = 0; j < 4; ++j) repeated(d, j) = states(d, j < 3 ? 1 : 2) - mean;
     }
     const Dense merged =
-        oracle::to_dense(resampled_columns(*stream, oracle::to_tensor(*stream, states), counts, center));
+        oracle::to_dense(resampled_columns(oracle::to_tensor(*stream, states), counts, center));
     EXPECT_EQ(merged.cols, 2);
     EXPECT_LT(oracle::largest_entry(oracle::difference(oracle::product(merged, oracle::transpose(merged)),
                                                        oracle::product(repeated, oracle::transpose(repeated)))),

@@ -62,9 +62,5 @@ TEST(TensorNames, LayersAndGroups) {
   EXPECT_FALSE(matches_any({"*.mlp.*"}, "lm_head.weight"));
 }
 
-TEST(AvailableMemory, IsPositive) {
-  EXPECT_GT(available_memory(), int64_t{1} << 20);
-}
-
 }  // namespace
 }  // namespace subspect::experiments::subspace

@@ -96,7 +96,7 @@ inline Decomposition decompose(const Dense& a) {
   return result;
 }
 
-/// A float32 tensor's values as doubles; a vector is a column.
+/// The values of a float32 tensor in host memory as doubles; a vector is a column.
 inline Dense to_dense(const Tensor& tensor) {
   Dense matrix(tensor.size(0), tensor.dim() > 1 ? tensor.size(1) : 1);
   const float* values = tensor.data<float>();

@@ -1,0 +1,14 @@
+// How much memory work may still take.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/device.h"
+
+namespace subspect::runtime {
+
+/// Bytes that can still be used on the stream's device. On the CPU as the kernel estimates it, within the limit of the
+/// control group; on a GPU what nobody holds and what the stream's allocator keeps for reuse.
+int64_t available_memory(const Stream& stream);
+
+}  // namespace subspect::runtime
