@@ -46,8 +46,7 @@ TEST(Bootstrap, MergedColumnsHaveTheGramMatrixOfTheRepeatedOnes) {
       const double mean = center ? (3.0 * states(d, 1) + states(d, 2)) / 4.0 : 0.0;
       for (int64_t j = 0; j < 4; ++j) repeated(d, j) = states(d, j < 3 ? 1 : 2) - mean;
     }
-    const Dense merged =
-        oracle::to_dense(resampled_columns(oracle::to_tensor(*stream, states), counts, center));
+    const Dense merged = oracle::to_dense(resampled_columns(oracle::to_tensor(*stream, states), counts, center));
     EXPECT_EQ(merged.cols, 2);
     EXPECT_LT(oracle::largest_entry(oracle::difference(oracle::product(merged, oracle::transpose(merged)),
                                                        oracle::product(repeated, oracle::transpose(repeated)))),
@@ -59,7 +58,7 @@ class ResampledOverlaps : public testing::SubspaceTest {
  protected:
   std::vector<Interval> intervals(const Dense& a, const Dense& b, std::shared_ptr<runtime::Stream> stream = nullptr) {
     std::vector<Interval> result;
-    const ResampleOptions options = {.resamples = 60, .seed = 3, .center = false, .label = "x"};
+    const ResampleOptions options = {.resamples = 60, .seed = 3, .center = false, .basis = {}, .label = "x"};
     in_run(
         "run",
         [&](RunContext& context) {

@@ -164,7 +164,8 @@ TEST(Randomized, RankOfTheWholeMatrixAndBeyond) {
     for (int64_t j = 0; j < 40; ++j) v(7, j) = 0.0;
     const LeftBasis basis = leading(*stream, v, randomized(rank));
     EXPECT_EQ(basis.rank(), std::min<int64_t>(rank, 11));
-    if (rank != 11) EXPECT_EQ(basis.truncated(), rank < 11) << rank;
+    // With exactly as many vectors as the rank the iteration ends before it looks for more.
+    EXPECT_TRUE(rank == 11 || basis.truncated() == (rank < 11)) << rank;
   }
 }
 

@@ -12,6 +12,7 @@
 #include "runtime/linalg/overlap.h"
 #include "runtime/linalg/products.h"
 #include "runtime/linalg/random_basis.h"
+#include "runtime/memory.h"
 #include "tests/runtime/linalg/oracle.h"
 #include "tests/simt/cuda/emulated.h"
 
@@ -181,6 +182,25 @@ TEST_F(EmulatedLinalg, RowsOfTheHostAreGathered) {
   for (int64_t i = 0; i < 3; ++i) {
     for (int64_t j = 0; j < 5; ++j) EXPECT_EQ(got(i, j), 2.0 * x(index[static_cast<size_t>(i)], j));
   }
+}
+
+TEST_F(EmulatedLinalg, DifferenceThatDoesNotFitStaysOnTheHost) {
+  const Dense x = testing::gaussian(2100, 40, 1);
+  const Dense y = testing::gaussian(2100, 40, 2);
+  const Tensor a = testing::to_tensor(*cpu_, x).to(*cpu_, DType::bfloat16);
+  const Tensor b = testing::to_tensor(*cpu_, y);
+  const Tensor expected = difference(*cpu_, a, b);
+  EXPECT_EQ(difference(*cuda_, a, b).device(), gpu);
+  cuda_.reset();
+  emulated::reset({.memory_bytes = size_t{34} << 20});
+  cuda_ = Stream::open(gpu);
+  std::vector<Tensor> others;
+  while (available_memory(*cuda_) > 800 << 10) others.push_back(Tensor::empty(*cuda_, {256 << 10}, DType::uint8));
+  const Tensor ours = difference(*cuda_, a, b);
+  EXPECT_EQ(ours.device().type, DeviceType::cpu);
+  EXPECT_EQ(testing::to_dense(ours).values, testing::to_dense(expected).values);
+  EXPECT_NEAR(squared_norm(*cuda_, ours) / squared_norm(*cpu_, expected), 1.0, 1e-13);
+  EXPECT_NEAR(inner_product(*cuda_, ours, b) / inner_product(*cpu_, expected, b), 1.0, 1e-12);
 }
 
 TEST_F(EmulatedLinalg, FailuresOfTheLibrariesAreErrors) {
