@@ -78,3 +78,22 @@ target_link_libraries(emulated_test PRIVATE
   subspect_options simt_runtime simt_cuda subspect_kernels nlohmann_json::nlohmann_json ${LAPACKE_LIBRARY}
   GTest::gmock GTest::gtest_main)
 gtest_discover_tests(emulated_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)
+
+# subspect_emulated: the whole program as a build with CUDA has it, over the stand-in. It is for tests, and not installed.
+# Objects and not libraries, since those would bring the runtime that has no CUDA.
+file(GLOB tool_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/cli/*.cpp)
+add_executable(subspect_emulated ${tool_sources} ${PROJECT_SOURCE_DIR}/kernels/registry.cpp
+  $<TARGET_OBJECTS:subspect_experiments> $<TARGET_OBJECTS:subspect_model>
+  $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_kernels_host>)
+target_link_libraries(subspect_emulated PRIVATE
+  subspect_options simt_runtime CLI11::CLI11 yaml-cpp PkgConfig::PCRE2 PkgConfig::UTF8PROC CURL::libcurl OpenSSL::Crypto)
+target_compile_definitions(subspect_emulated PRIVATE SUBSPECT_VERSION="${PROJECT_VERSION}")
+
+file(GLOB product_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/product/*_test.cpp)
+add_executable(emulated_program_test ${product_tests} ${PROJECT_SOURCE_DIR}/tests/tools/program.cpp)
+target_link_libraries(emulated_program_test PRIVATE
+  subspect_options subspect_runtime nlohmann_json::nlohmann_json GTest::gmock GTest::gtest_main)
+target_compile_definitions(emulated_program_test PRIVATE
+  SUBSPECT_PROGRAM="$<TARGET_FILE:subspect_emulated>" SUBSPECT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+add_dependencies(emulated_program_test subspect_emulated)
+gtest_discover_tests(emulated_program_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)

@@ -176,6 +176,21 @@ void remember(History& history, Access access, const Past& now, int thread) {
   }
 }
 
+/// Of the cells in [begin, end). Whole pages go back to the system, which gives zeros when they are touched again.
+void forget_accesses(size_t begin, size_t end) {
+  constexpr size_t page_bytes = 4096;
+  const auto clear = [](std::byte* from, std::byte* to) { std::memset(from, 0, static_cast<size_t>(to - from)); };
+  auto* from = reinterpret_cast<std::byte*>(device.histories + begin);
+  auto* to = reinterpret_cast<std::byte*>(device.histories + end);
+  const auto address = reinterpret_cast<uintptr_t>(from);
+  std::byte* first_page = from + (page_bytes - address % page_bytes) % page_bytes;
+  if (first_page >= to) return clear(from, to);
+  const size_t pages = static_cast<size_t>(to - first_page) / page_bytes * page_bytes;
+  clear(from, first_page);
+  clear(first_page + pages, to);
+  if (pages > 0 && madvise(first_page, pages, MADV_DONTNEED) != 0) clear(first_page, first_page + pages);
+}
+
 bool in_program(const void* address) {
   const auto* byte = static_cast<const char*>(address);
   return byte >= &__executable_start && byte < &end;
@@ -334,8 +349,7 @@ size_t device_memory_bytes() {
 void activate_device(void* memory, size_t bytes) {
   if (bytes == 0) return;
   set_cells(device, memory, bytes, {.allocated = true, .initialised = true, .in_flight = false});
-  std::fill(device.histories + device.index(memory),
-            device.histories + device.index(static_cast<std::byte*>(memory) + bytes - 1) + 1, History{});
+  forget_accesses(device.index(memory), device.index(static_cast<std::byte*>(memory) + bytes - 1) + 1);
   std::memset(memory, 0xff, bytes);
 }
 

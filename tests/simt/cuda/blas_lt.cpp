@@ -53,7 +53,7 @@ static_assert(sizeof(Algorithm) == sizeof(cublasLtMatmulAlgo_t));
 
 constexpr uint64_t algorithm_magic = 0x656d756c61746564;
 /// The workspace of each algorithm: none, and more and more.
-constexpr std::array<uint64_t, 3> algorithm_workspaces{0, 4096, 1 << 20};
+constexpr std::array<uint64_t, 3> algorithm_workspaces{0, 4096, 1 << 16};
 
 Description* of(cublasLtMatmulDesc_t handle) {
   return reinterpret_cast<Description*>(handle);
