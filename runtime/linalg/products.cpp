@@ -362,7 +362,7 @@ Tensor difference(Stream& stream, const Tensor& a, const Tensor& b) {
   const bool fits = stream.device().type == DeviceType::cpu || 3 * a.numel() * size <= available_memory(stream);
   if (fits || a.dim() < 2) return subtract(a, b);
   const int64_t cols = a.numel() / a.size(0);
-  const Tensor result = host_matrix(a.size(0), cols).view(a.shape());
+  Tensor result = host_matrix(a.size(0), cols).view(a.shape());
   for (int64_t row = 0; row < a.size(0); row += block_length) {
     const int64_t rows = std::min(block_length, a.size(0) - row);
     const Tensor part = subtract(a.narrow(0, row, rows), b.narrow(0, row, rows));
