@@ -57,7 +57,7 @@ void with_type(cudaDataType_t type, const Body& body) {
       return body(bfloat16());
     case CUDA_R_16F:
       return body(float16());
-    case CUDA_R_64F:
+    case CUDA_R_64F:  // NOLINT(bugprone-branch-clone): the types differ
       return body(double());
     default:
       return body(float());
