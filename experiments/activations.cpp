@@ -23,20 +23,6 @@ namespace {
 
 using Ids = std::vector<std::vector<int32_t>>;
 
-std::vector<std::string> format_names() {
-  std::vector<std::string> names;
-  for (const model::PromptFormatInfo& info : model::prompt_formats()) {
-    if (info.name != "custom") names.emplace_back(info.name);
-  }
-  return names;
-}
-
-std::vector<std::string> corpus_names() {
-  std::vector<std::string> names = {""};
-  for (const SyntheticCorpus& corpus : synthetic_corpora()) names.push_back(corpus.name);
-  return names;
-}
-
 /// Ids of every prompt, cut to `max_length`; counts those that were cut.
 Ids encode(const std::vector<std::string>& texts, const model::Tokenizer& tokenizer, const model::PromptFormat& format,
            int64_t max_length, int64_t& truncated) {
@@ -62,7 +48,7 @@ Ids encode(const std::vector<std::string>& texts, const model::Tokenizer& tokeni
 
 void PromptSource::visit(Fields& f) {
   f.field("path", path, "a file, folder or glob of .jsonl, .json or .csv, each also .gz, .xz or .zst");
-  f.field("synthetic", synthetic, "instead: a corpus that the program generates", Rule().one_of(corpus_names()));
+  f.field("synthetic", synthetic, "instead: a corpus that the program generates", Rule().one_of(synthetic_choices()));
   f.check(path.empty() != synthetic.empty(), "path", "one of path and synthetic is needed", "give exactly one of them");
   if (f.when(!synthetic.empty(), "synthetic is given")) {
     f.field("split", split, "of the corpus", Rule().one_of({"train", "held_out", "all"}));
@@ -91,7 +77,7 @@ void Activations::Prompts::visit(Fields& f) {
 void Activations::visit(Fields& f) {
   f.field("models", models_, "name -> model", Rule().required().not_empty());
   f.field("prompts", prompts_, "the two sets of prompts", Rule().required());
-  f.field("prompt_format", prompt_format_, "how a prompt is written", Rule().one_of(format_names()));
+  f.field("prompt_format", prompt_format_, "how a prompt is written", Rule().one_of(model::prompt_format_names(false)));
   f.field("center", center_, "subtract the mean state of each set first");
   f.field("layers", layers_,
           "all, or two fractions of the number L of hidden states: from int(first L) to int(second L), both included",

@@ -21,12 +21,9 @@ std::string split_regex(const std::string& numbers) {
 }  // namespace
 
 void TrainTokenizer::visit(Fields& f) {
-  std::vector<std::string> formats;
-  for (const model::PromptFormatInfo& info : model::prompt_formats()) {
-    if (info.name != "custom") formats.emplace_back(info.name);
-  }
   f.field("data", data_, "texts it is trained on", Rule().required().not_empty());
-  f.field("prompt_format", prompt_format_, "how prompts and responses are joined into texts", Rule().one_of(formats));
+  f.field("prompt_format", prompt_format_, "how prompts and responses are joined into texts",
+          Rule().one_of(model::prompt_format_names(false)));
   f.field("vocab_size", vocab_size_, "tokens at most", Rule().at_least(257));
   f.field("min_frequency", min_frequency_, "a pair that occurs less often is not merged", Rule().at_least(1));
   f.field("numbers", numbers_, "digits: one token per digit (Qwen2); triples: up to three digits together (Llama 3)",

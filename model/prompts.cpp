@@ -73,9 +73,7 @@ std::unique_ptr<PromptFormat> make_prompt_format(std::string_view name, const Pr
   for (const Entry& entry : registry) {
     if (entry.info.name == name) return entry.make(options);
   }
-  std::vector<std::string> names;
-  for (const Entry& entry : registry) names.emplace_back(entry.info.name);
-  const std::string near = runtime::nearest(name, names);
+  const std::string near = runtime::nearest(name, prompt_format_names(true));
   throw UsageError(fmt::format("unknown prompt format \"{}\"", name), "prompt_format",
                    fmt::format("{}`subspect list prompt-formats` shows all",
                                near.empty() ? "" : fmt::format("did you mean \"{}\"? ", near)));
@@ -85,6 +83,14 @@ std::vector<PromptFormatInfo> prompt_formats() {
   std::vector<PromptFormatInfo> result;
   for (const Entry& entry : registry) result.push_back(entry.info);
   return result;
+}
+
+std::vector<std::string> prompt_format_names(bool with_template) {
+  std::vector<std::string> names;
+  for (const Entry& entry : registry) {
+    if (with_template || entry.info.name != "custom") names.emplace_back(entry.info.name);
+  }
+  return names;
 }
 
 Encoding encode_prompt(const Tokenizer& tokenizer, const PromptFormat& format, std::string_view text) {

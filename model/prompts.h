@@ -79,6 +79,9 @@ struct PromptFormatInfo {
 };
 std::vector<PromptFormatInfo> prompt_formats();
 
+/// Their names, in that order; @param with_template also of the format custom, which needs a template
+std::vector<std::string> prompt_format_names(bool with_template);
+
 /// Ids of a rendered text with exactly one BOS: the text's own, or the one that the tokenizer adds. An EOS that the
 /// tokenizer's template would add is left out: the caller ends a sample. Throws Error when the format's BOS is not a
 /// token of the tokenizer.

@@ -124,13 +124,6 @@ void read_files(const DataSource& source, Dataset& data) {
   });
 }
 
-/// The corpora, and "" for none.
-std::vector<std::string> corpus_names() {
-  std::vector<std::string> names = {""};
-  for (const SyntheticCorpus& corpus : synthetic_corpora()) names.push_back(corpus.name);
-  return names;
-}
-
 void check_not_empty(const DataSource& source, const Dataset& data) {
   if (!data.examples.empty()) return;
   const SourceReport& report = data.reports.front();
@@ -143,7 +136,7 @@ void check_not_empty(const DataSource& source, const Dataset& data) {
 void DataSource::visit(Fields& f) {
   f.field("path", path, "a .jsonl, .json or .csv file (each also .gz, .xz, .zst), a folder or a glob of them");
   f.field("synthetic", synthetic, "instead of path: a corpus that the program generates",
-          Rule().one_of(corpus_names()));
+          Rule().one_of(synthetic_choices()));
   f.check(path.empty() != synthetic.empty(), "path", "a data source is either a path or synthetic",
           "give exactly one of the two");
   if (f.when(!synthetic.empty(), "synthetic is given")) {

@@ -326,6 +326,12 @@ const std::vector<SyntheticCorpus>& synthetic_corpora() {
   return infos;
 }
 
+std::vector<std::string> synthetic_choices() {
+  std::vector<std::string> names = {""};
+  for (const SyntheticCorpus& corpus : synthetic_corpora()) names.push_back(corpus.name);
+  return names;
+}
+
 std::vector<Example> generate_synthetic(const SyntheticSpec& spec) {
   const Corpus& corpus = corpus_of(spec);
   const Split split = split_of(spec);

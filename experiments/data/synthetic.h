@@ -39,6 +39,9 @@ struct SyntheticCorpus {
 /// facts, aligned, useful, harmful, problems, potions.
 const std::vector<SyntheticCorpus>& synthetic_corpora();
 
+/// What the key `synthetic` of a data source may say: the names of the corpora, and "" for none.
+std::vector<std::string> synthetic_choices();
+
 /// The examples of a corpus; the same for the same spec on every machine. `facts` have an empty prompt: their text is
 /// the response. Throws UsageError for an unknown corpus or split and for a count below 1.
 std::vector<Example> generate_synthetic(const SyntheticSpec& spec);
