@@ -64,7 +64,10 @@ void generate(benchmark::State& state, runtime::DType dtype) {
               Counter::kIsRate);
   state.counters["peak_MB"] = static_cast<double>(setting.stream->allocator()->stats().peak_bytes) / 1e6;
   state.counters["planned_MB"] =
-      static_cast<double>(model::plan_inference(setting.config, dtype, state.range(0), length).total()) / 1e6;
+      static_cast<double>(model::plan_inference(setting.config, dtype, state.range(0), length,
+                                                model::default_cache_bytes(setting.stream->device()))
+                              .total()) /
+      1e6;
 }
 
 void add(const char* name, runtime::DType dtype) {

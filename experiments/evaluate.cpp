@@ -30,12 +30,6 @@ std::vector<std::string> task_names() {
   return names;
 }
 
-std::vector<std::string> format_names() {
-  std::vector<std::string> names;
-  for (const model::PromptFormatInfo& info : model::prompt_formats()) names.emplace_back(info.name);
-  return names;
-}
-
 /// One object per line, all at once.
 void write_lines(const std::filesystem::path& path, const std::vector<nlohmann::json>& lines) {
   runtime::io::write_file_atomically(path, [&](runtime::io::AtomicFile& file) {
@@ -81,7 +75,8 @@ void JudgeConfig::visit(Fields& f) {
   }
   if (f.when(kind == "local", "kind is local")) {
     f.field("model", local_model, "the model that judges", Rule().required());
-    f.field("prompt_format", prompt_format, "how the local judge is asked", Rule().one_of(format_names()));
+    f.field("prompt_format", prompt_format, "how the local judge is asked",
+            Rule().one_of(model::prompt_format_names(true)));
   }
 }
 
@@ -96,7 +91,7 @@ void TaskConfig::visit(Fields& f) {
     f.field("prompt_format", prompt_format,
             "raw is what the published scores use; any other asks the bare question "
             "in that format",
-            Rule().one_of(format_names()));
+            Rule().one_of(model::prompt_format_names(true)));
     if (f.when(prompt_format == "custom", "prompt_format is custom")) {
       f.field("prompt_template", prompt_template, "with {instruction} and {response}", Rule().required());
     }
@@ -123,12 +118,8 @@ void TaskConfig::visit(Fields& f) {
   }
 }
 
-struct Evaluator::Task {
-  std::unique_ptr<EvaluationTask> task;
-};
-
 Evaluator::Evaluator(const std::vector<TaskConfig>& tasks, const std::filesystem::path& cache) {
-  for (const TaskConfig& config : tasks) tasks_.push_back(std::make_unique<Task>(Task{make_task(config, cache)}));
+  for (const TaskConfig& config : tasks) tasks_.push_back(make_task(config, cache));
 }
 
 Evaluator::~Evaluator() = default;
@@ -138,8 +129,8 @@ std::vector<Score> Evaluator::evaluate(RunContext& context, const Subject& subje
                                        const std::filesystem::path& samples) const {
   std::vector<nlohmann::json> lines;
   std::vector<Score> scores;
-  for (const auto& entry : tasks_) {
-    const std::vector<Score> more = entry->task->evaluate({context, subject, samples, &lines});
+  for (const auto& task : tasks_) {
+    const std::vector<Score> more = task->evaluate({context, subject, samples, &lines});
     scores.insert(scores.end(), more.begin(), more.end());
   }
   if (!samples.empty()) {
@@ -151,8 +142,8 @@ std::vector<Score> Evaluator::evaluate(RunContext& context, const Subject& subje
 
 std::vector<std::string> Evaluator::columns() const {
   std::vector<std::string> columns;
-  for (const auto& entry : tasks_) {
-    const std::vector<std::string> more = entry->task->columns();
+  for (const auto& task : tasks_) {
+    const std::vector<std::string> more = task->columns();
     columns.insert(columns.end(), more.begin(), more.end());
   }
   return columns;
@@ -184,8 +175,10 @@ Plan Evaluate::plan(const PlanContext& context) const {
   for (const auto& [name, path] : models_) {
     if (const auto config = context.decoder_config(path)) {
       plan.parameters = std::max(plan.parameters, model::count_parameters(*config).total());
-      plan.device_bytes =
-          std::max(plan.device_bytes, model::plan_inference(*config, config->dtype, 64, config->max_positions).total());
+      const model::MemoryPlan memory =
+          model::plan_inference(*config, model::compute_dtype(config->dtype), model::default_sequences(context.device),
+                                config->max_positions, model::default_cache_bytes(context.device));
+      plan.device_bytes = std::max(plan.device_bytes, memory.total());
     }
     for (const TaskConfig& task : tasks_) plan.steps.push_back(fmt::format("evaluate {} on {}", name, task.name));
   }

@@ -69,6 +69,8 @@ struct Subject {
   std::filesystem::path directory;  ///< whose generation_config.json applies
 };
 
+class EvaluationTask;
+
 /// Tasks with their prompts read once, asked for any number of models.
 class Evaluator {
  public:
@@ -85,8 +87,7 @@ class Evaluator {
   std::vector<std::string> columns() const;
 
  private:
-  struct Task;
-  std::vector<std::unique_ptr<Task>> tasks_;
+  std::vector<std::unique_ptr<EvaluationTask>> tasks_;
 };
 
 /// Checks that the files and the local judges of a task list exist and that no task is listed twice (its rows and

@@ -10,8 +10,10 @@
 #include "experiments/training/train_state.h"
 #include "experiments/training/trainer.h"
 #include "model/checkpoint.h"
+#include "model/inspect.h"
 #include "model/prompts.h"
 #include "runtime/error.h"
+#include "runtime/hardware.h"
 
 namespace subspect::experiments {
 
@@ -153,7 +155,8 @@ class TrainingRun {
                static_cast<uint64_t>(config.seed)),
         total_steps_(config.total_steps(order_.steps_per_epoch())),
         decoder_(model::open_model(context.stream, source_, config.precision.compute_dtype(context.stream.device()),
-                                   static_cast<uint64_t>(config.seed))) {
+                                   static_cast<uint64_t>(config.seed))),
+        peak_flops_(runtime::hardware_of(context.stream.device()).bfloat16_flops) {
     decoder_.allocate_grads(context.stream);
     trainer_.emplace(context.stream, decoder_, make_optimizer(context.stream, decoder_, config),
                      TrainerOptions{.schedule = config.schedule.schedule(),
@@ -220,22 +223,33 @@ class TrainingRun {
       sequences.push_back(&data_.sequences[static_cast<size_t>(index)]);
     }
     const StepResult result = trainer_->step(sequences);
-    context_.stream.synchronize();
+    context_.stream.synchronize();  // the weights are updated
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     ++position_.step;
     position_.tokens += result.tokens;
     position_.seconds += seconds;
     const double epoch = static_cast<double>(position_.step) / static_cast<double>(order_.steps_per_epoch());
     const auto peak = static_cast<double>(context_.stream.allocator()->stats().peak_bytes);
-    context_.metrics.write(position_.step, {{"epoch", epoch},
-                                            {"loss", result.loss},
-                                            {"lr", result.lr},
-                                            {"grad_norm", result.grad_norm},
-                                            {"tokens", static_cast<double>(position_.tokens)},
-                                            {"tokens_per_second", static_cast<double>(result.tokens) / seconds},
-                                            {"seconds", position_.seconds},
-                                            {"peak_bytes", peak}});
+    runtime::io::MetricValues row = {{"epoch", epoch},
+                                     {"loss", result.loss},
+                                     {"lr", result.lr},
+                                     {"grad_norm", result.grad_norm},
+                                     {"tokens", static_cast<double>(position_.tokens)},
+                                     {"tokens_per_second", static_cast<double>(result.tokens) / seconds},
+                                     {"seconds", position_.seconds},
+                                     {"peak_bytes", peak}};
+    if (peak_flops_ > 0) row.emplace_back("mfu", model_flops(sequences) / seconds / peak_flops_);
+    context_.metrics.write(position_.step, row);
     return result;
+  }
+
+  double model_flops(const std::vector<const TrainingSequence*>& sequences) const {
+    double flops = 0;
+    for (const TrainingSequence* sequence : sequences) {
+      const auto length = static_cast<int64_t>(sequence->ids.size());
+      flops += static_cast<double>(length) * model::training_flops_per_token(decoder_.config(), length);
+    }
+    return flops;
   }
 
   void save_state() {
@@ -266,6 +280,7 @@ class TrainingRun {
   model::Decoder decoder_;
   std::optional<Trainer> trainer_;
   TrainPosition position_;
+  double peak_flops_;  // of the GPU; 0: not known
 };
 
 }  // namespace

@@ -112,7 +112,8 @@ Plan Finetune::plan(const PlanContext& context) const {
                                      .optimizer_moments = config.optimizer.moments(),
                                      .int8_moments = config.optimizer.state == "int8",
                                      .micro_batch_tokens = config.micro_batch_tokens,
-                                     .recompute = config.recompute});
+                                     .recompute = config.recompute,
+                                     .device = context.device.type});
   plan.device_bytes = memory.total();
   const runtime::DType saved = config.precision.save_dtype(decoder.dtype);
   plan.disk_bytes = plan.parameters * runtime::element_size(saved) + memory.weights + memory.optimizer;

@@ -3,13 +3,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "experiments/config/config.h"
 #include "experiments/registry.h"
 #include "experiments/study.h"
 #include "runtime/error.h"
+#include "runtime/hardware.h"
 #include "runtime/linalg/products.h"
+#include "runtime/ops/linear.h"
+#include "runtime/random.h"
 
 namespace subspect::experiments {
 
@@ -105,9 +110,45 @@ std::string configuration_page() {
   return page;
 }
 
+namespace {
+
+/// Seconds that one product of square bfloat16 matrices takes, the best of three.
+double time_product(runtime::Stream& stream, int64_t size) {
+  using runtime::Tensor;
+  const Tensor x = Tensor::empty(stream, {size, size}, runtime::DType::bfloat16);
+  runtime::Parameter weight;
+  weight.value = Tensor::empty(stream, {size, size}, runtime::DType::bfloat16);
+  runtime::fill_normal(stream, x, 1.0, runtime::Philox(0));
+  runtime::fill_normal(stream, weight.value, 1.0, runtime::Philox(1));
+  runtime::ops::linear({stream}, {x}, weight);  // chooses how to multiply
+  stream.synchronize();
+  double best = std::numeric_limits<double>::infinity();
+  for (int round = 0; round < 3; ++round) {
+    const auto begin = std::chrono::steady_clock::now();
+    runtime::ops::linear({stream}, {x}, weight);
+    stream.synchronize();
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return best;
+}
+
+double flops_of_gpu(runtime::Stream& stream) {
+  constexpr int64_t largest = 8192;
+  constexpr double enough = 1e-3;  // seconds, beside which a launch takes little
+  for (int64_t size = 1024;; size *= 2) {
+    const double seconds = time_product(stream, size);
+    if (seconds > enough || size == largest) {
+      const auto n = static_cast<double>(size);
+      return 2.0 * n * n * n / seconds;
+    }
+  }
+}
+
+}  // namespace
+
 double measure_flops_per_second(runtime::Stream& stream) {
   constexpr int64_t size = 768;
-  if (stream.device().type != runtime::DeviceType::cpu) return 0;
+  if (stream.device().type != runtime::DeviceType::cpu) return flops_of_gpu(stream);
   const std::vector<float> a(size * size, 0.5F);
   std::vector<float> c(size * size);
   namespace linalg = runtime::linalg;
@@ -131,7 +172,11 @@ std::string describe_plan(const Plan& plan, const PlanContext& context) {
   line("device", context.device.to_string());
   if (plan.parameters > 0) line("parameters", runtime::format_count(static_cast<double>(plan.parameters)));
   for (const auto& fact : plan.facts) line(fact.first, fact.second);
-  if (plan.device_bytes > 0) line("memory on " + context.device.to_string(), format_bytes(plan.device_bytes));
+  const int64_t memory_bytes = runtime::hardware_of(context.device).memory_bytes;
+  if (plan.device_bytes > 0) {
+    line("memory on " + context.device.to_string(),
+         format_bytes(plan.device_bytes) + (memory_bytes > 0 ? " of " + format_bytes(memory_bytes) : ""));
+  }
   if (plan.host_bytes > 0) line("memory besides", format_bytes(plan.host_bytes));
   if (plan.disk_bytes > 0) line("disk", format_bytes(plan.disk_bytes));
   if (plan.flops > 0) line("operations", fmt::format("{:.3g} flop", plan.flops));
@@ -142,6 +187,9 @@ std::string describe_plan(const Plan& plan, const PlanContext& context) {
     text += fmt::format("{:>3}. {}\n", index + 1, plan.steps[index]);
   }
   for (const std::string& warning : plan.warnings) text += "warning: " + warning + "\n";
+  if (memory_bytes > 0 && plan.device_bytes > memory_bytes) {
+    text += fmt::format("warning: this exceeds the memory of {}\n", context.device.to_string());
+  }
   return text;
 }
 

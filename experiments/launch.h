@@ -30,7 +30,8 @@ std::string documented_yaml(std::string_view kind);
 /// docs/configuration.md: all kinds documented.
 std::string configuration_page();
 
-/// Matrix-product speed of the stream's device in floating-point operations per second, measured in some milliseconds.
+/// Speed of matrix products on the stream's device in floating-point operations per second, measured in some
+/// milliseconds: float32 on a CPU, bfloat16 on a GPU.
 double measure_flops_per_second(runtime::Stream& stream);
 
 /// The plan as text: what is done, and what it takes.

@@ -12,6 +12,7 @@
 #include "runtime/error.h"
 #include "runtime/io/files.h"
 #include "runtime/linalg/finite.h"
+#include "runtime/parallel.h"
 
 namespace subspect::model {
 
@@ -65,6 +66,20 @@ void check_names(const Decoder& decoder, const WeightSource& source) {
   }
 }
 
+/// Throws Error for a NaN or infinity. Large tensors are read by several threads, since their pages are still on disk.
+void require_finite(const Tensor& values, const std::string& name, const std::string& where) {
+  constexpr int64_t part_bytes = int64_t{8} << 20;
+  if (values.bytes() <= part_bytes) return runtime::linalg::require_finite(values, name, where);
+  const int64_t rows = values.size(0);
+  const int64_t parts = std::min(rows, (values.bytes() + part_bytes - 1) / part_bytes);
+  runtime::parallel_for(static_cast<size_t>(parts), 0, [&](size_t part) {
+    const int64_t begin = rows * static_cast<int64_t>(part) / parts;
+    const int64_t end = rows * (static_cast<int64_t>(part) + 1) / parts;
+    if (!runtime::linalg::find_non_finite(values.narrow(0, begin, end - begin))) return;
+    runtime::linalg::require_finite(values, name, where);  // names the place
+  });
+}
+
 void load_part(Stream& stream, const Tensor& target, const std::string& name, const WeightSource& source) {
   const Tensor values = source.tensor(name);
   if (values.shape() != target.shape()) {
@@ -77,7 +92,7 @@ void load_part(Stream& stream, const Tensor& target, const std::string& name, co
                 source.where(name), "quantised checkpoints are not supported: use one in bfloat16, float16 or float32");
   }
   if (values.device().type == runtime::DeviceType::cpu) {
-    runtime::linalg::require_finite(values, name, source.where(name));
+    require_finite(values, name, source.where(name));
   }
   target.copy_from(stream, values);
 }

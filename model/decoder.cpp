@@ -4,6 +4,7 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "model/architectures/architecture.h"
@@ -15,6 +16,7 @@
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/rotary.h"
 #include "runtime/random.h"
+#include "runtime/upload.h"
 
 namespace subspect::model {
 
@@ -139,11 +141,14 @@ Batch pack(Stream& stream, std::span<const Document> documents) {
   runtime::require(!ids.empty(), "pack", "at least one document is required. Received none.");
   batch.tokens = static_cast<int64_t>(ids.size());
   batch.documents = static_cast<int64_t>(documents.size());
-  batch.predicted = batch.tokens - std::count(targets.begin(), targets.end(), ops::ignored_target);
-  batch.ids = Tensor::from_host<int32_t>(stream, ids, {batch.tokens});
-  batch.positions = Tensor::from_host<int32_t>(stream, positions, {batch.tokens});
-  batch.cu_seqlens = Tensor::from_host<int32_t>(stream, ends, {batch.documents + 1});
-  if (any_targets) batch.targets = Tensor::from_host<int32_t>(stream, targets, {batch.tokens});
+  batch.predicted = std::count_if(targets.begin(), targets.end(), [](int32_t target) { return target >= 0; });
+  if (!any_targets) targets.clear();
+  const std::array<std::span<const int32_t>, 4> arrays = {ids, positions, ends, targets};
+  const std::vector<Tensor> tensors = runtime::upload_together(stream, arrays);
+  batch.ids = tensors[0];
+  batch.positions = tensors[1];
+  batch.cu_seqlens = tensors[2];
+  if (any_targets) batch.targets = tensors[3];
   return batch;
 }
 
@@ -278,13 +283,14 @@ Variable Decoder::packed_attention(const Execution& on, int64_t layer, const Var
 ops::CrossEntropy Decoder::loss(const Execution& on, const Batch& batch, float gradient_scale,
                                 const ForwardOptions& options) {
   runtime::require(batch.targets.defined(), "decoder", "a loss needs targets. Received a batch without.");
-  return ops::linear_cross_entropy(on, forward(on, batch, options), lm_head(), batch.targets, gradient_scale);
+  return ops::linear_cross_entropy(on, forward(on, batch, options), lm_head(), batch.targets, gradient_scale,
+                                   batch.predicted);
 }
 
 Tensor Decoder::token_log_probabilities(Stream& stream, const Batch& batch) {
   runtime::require(batch.targets.defined(), "decoder", "log probabilities need targets. Received a batch without.");
   const Execution on{stream};
-  return ops::token_log_probabilities(on, forward(on, batch).value, lm_head(), batch.targets);
+  return ops::token_log_probabilities(on, forward(on, batch).value, lm_head(), batch.targets, batch.predicted);
 }
 
 Tensor Decoder::logits(Stream& stream, const Tensor& hidden) {

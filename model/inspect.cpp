@@ -3,9 +3,10 @@
 
 #include <algorithm>
 
-#include "kernels/linear_cross_entropy.h"
 #include "kernels/optimizer.h"
 #include "model/generation/generate.h"
+#include "model/generation/kv_cache.h"
+#include "runtime/ops/cross_entropy.h"
 
 namespace subspect::model {
 
@@ -21,15 +22,6 @@ constexpr int64_t float32_bytes = 4;
 int64_t block_bytes(const DecoderConfig& c, DType compute) {
   const int64_t values = 4 * c.hidden_size + (c.qk_norm ? 2 : 1) * c.qkv_size() + c.q_size() + 3 * c.intermediate_size;
   return values * runtime::element_size(compute) + (c.heads + 2) * float32_bytes;
-}
-
-/// What the fused head needs while it runs on a CPU, beside its input and that input's gradient.
-int64_t head_workspace(const DecoderConfig& c, DType compute, int64_t tokens) {
-  const auto bytes = [&]<class T>(T) {
-    return kernels::linear_cross_entropy_workspace_bytes<kernels::Cpu, T>(
-        {.tokens = tokens, .vocab = c.vocab_size, .dim = c.hidden_size});
-  };
-  return compute == DType::bfloat16 ? bytes(kernels::bfloat16()) : bytes(float());
 }
 
 /// Keys that a token sees on average, in a document of `length` tokens and a window (0: none).
@@ -66,18 +58,22 @@ MemoryPlan plan_training(const DecoderConfig& config, const TrainingShape& shape
   plan.optimizer = moment * shape.optimizer_moments + (shape.master_weights ? parameters * float32_bytes : 0);
   const int64_t rows = tokens * config.hidden_size * width;  // one [tokens, hidden]
   const int64_t block = tokens * block_bytes(config, shape.compute);
+  const int64_t head_workspace = runtime::ops::linear_cross_entropy_workspace_bytes(
+      shape.device, {.dtype = shape.compute, .tokens = tokens, .vocab = config.vocab_size, .dim = config.hidden_size});
   // The peak is at the head, or (recomputing) when the first block of the backward pass has been run again.
-  const int64_t head = 3 * rows + head_workspace(config, shape.compute, tokens);
+  const int64_t head = 3 * rows + head_workspace;
   plan.activations =
       shape.recompute ? config.layers * 2 * rows + std::max(head, block + 2 * rows) : config.layers * block + head;
   return plan;
 }
 
-MemoryPlan plan_inference(const DecoderConfig& config, DType dtype, int64_t sequences, int64_t length) {
+MemoryPlan plan_inference(const DecoderConfig& config, DType dtype, int64_t sequences, int64_t length,
+                          int64_t most_cache_bytes) {
   const int64_t width = runtime::element_size(dtype);
   MemoryPlan plan;
   plan.weights = count_parameters(config).total() * width;
-  plan.kv_cache = 2 * config.layers * config.kv_size() * width * sequences * length;
+  const int64_t one_sequence = KvCache::bytes_per_token(config, dtype) * length;
+  plan.kv_cache = std::min(one_sequence * sequences, std::max(one_sequence, most_cache_bytes));
   // While prompts are read: the residual stream, an update, the norm's output, and what is widest in a block.
   const int64_t widest = std::max(3 * config.intermediate_size, config.qkv_size() + config.q_size());
   const int64_t prefilled = std::max(length, std::min(sequences * length, max_prefill_tokens));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "runtime/device.h"
 #include "runtime/dtype.h"
 
 namespace subspect::model {
@@ -31,6 +32,7 @@ struct TrainingShape {
   bool int8_moments = false;                         ///< these in 8 bits, with a scale per 256; else float32
   int64_t micro_batch_tokens = 8192;
   bool recompute = false;  ///< keep each block's input only
+  runtime::DeviceType device = runtime::DeviceType::cpu;
 };
 
 /// Bytes; what the allocator peaks at, to some 15 percent (it rounds sizes up), without the buffers of a device's
@@ -48,8 +50,10 @@ struct MemoryPlan {
 MemoryPlan plan_training(const DecoderConfig& config, const TrainingShape& shape);
 
 /// Generation. @param sequences that run at once, each of `length` tokens with its completion; the estimate of
-/// activations is for prompts that are as long.
-MemoryPlan plan_inference(const DecoderConfig& config, runtime::DType dtype, int64_t sequences, int64_t length);
+/// activations is for prompts that are as long. @param most_cache_bytes of the KV cache (`default_cache_bytes`), unless
+/// one sequence needs more
+MemoryPlan plan_inference(const DecoderConfig& config, runtime::DType dtype, int64_t sequences, int64_t length,
+                          int64_t most_cache_bytes);
 
 /// Floating-point operations per token of the forward pass over documents of `length` tokens: 2 per weight of every
 /// product, and 4 * q_size per visible key and layer. The embedding lookup counts nothing.

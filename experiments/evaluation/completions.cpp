@@ -16,8 +16,6 @@ namespace subspect::experiments {
 
 namespace {
 
-constexpr size_t prompts_per_round = 256;  // between two additions to the file of finished completions
-
 /// The completions that earlier processes finished, and the file that holds them.
 class Journal {
  public:
@@ -76,9 +74,11 @@ class Journal {
   std::optional<runtime::io::AppendFile> file_;
 };
 
-model::GenerationOptions options_of(const CompletionRequest& request, const Subject& subject,
+model::GenerationOptions options_of(const CompletionRequest& request, const TaskRun& run,
                                     const model::PromptFormat& format) {
+  const Subject& subject = run.subject;
   model::GenerationOptions options;
+  options.max_sequences = model::default_sequences(run.context.stream.device());
   options.max_new_tokens = request.max_new_tokens;
   options.stop = request.stops;
   options.eos_ids = model::read_eos_ids(subject.directory, subject.decoder.config());
@@ -103,7 +103,7 @@ std::vector<CompletedPrompt> complete_prompts(const TaskRun& run, const Completi
   const Subject& subject = run.subject;
   const auto format = model::make_prompt_format(request.prompt_format,
                                                 {.system = {}, .custom_template = request.prompt_template, .date = {}});
-  const model::GenerationOptions options = options_of(request, subject, *format);
+  const model::GenerationOptions options = options_of(request, run, *format);
   Journal journal(run.samples, request);
 
   std::vector<size_t> missing;
@@ -125,19 +125,16 @@ std::vector<CompletedPrompt> complete_prompts(const TaskRun& run, const Completi
   runtime::ProgressTask progress =
       run.context.progress.begin(fmt::format("{}, {}", subject.name, request.task),
                                  static_cast<int64_t>(request.prompts.size()), "prompts", already);
-  for (size_t first = 0; first < prompts.size(); first += prompts_per_round) {
-    const size_t count = std::min(prompts_per_round, prompts.size() - first);
-    const auto completions =
-        model::generate(run.context.stream, subject.decoder, &subject.tokenizer,
-                        std::span(prompts).subspan(first, count), options, [&](const model::GenerationProgress& state) {
-                          run.context.stop_if_interrupted();
-                          progress.set(already + static_cast<int64_t>(first) + state.finished);
-                        });
-    for (size_t i = 0; i < count; ++i) {
-      journal.add(missing[first + i], request.prompts[missing[first + i]],
-                  {completions[i].text, std::string(name(completions[i].finish_reason))});
-    }
-  }
+  model::generate(run.context.stream, subject.decoder, &subject.tokenizer, prompts, options,
+                  [&](const model::GenerationProgress& state) {
+                    for (const size_t i : state.just_finished) {
+                      const model::Completion& completion = state.completions[i];
+                      journal.add(missing[i], request.prompts[missing[i]],
+                                  {completion.text, std::string(name(completion.finish_reason))});
+                    }
+                    progress.set(already + state.finished);
+                    run.context.stop_if_interrupted();
+                  });
   return journal.take();
 }
 

@@ -78,9 +78,11 @@ void save_train_state(runtime::Stream& stream, const fs::path& directory, const 
                                           {"seconds", fmt::format("{}", position.seconds)},
                                           {"data", fmt::format("{}", position.data)}};
   const fs::path path = directory / fmt::format("{}{}{}", prefix, position.step, suffix);
-  stream.synchronize();
-  runtime::io::write_safetensors(
-      path, specs, [&](size_t index) { return tensors[index].second; }, metadata);
+  const auto provide = [&](size_t index) {
+    const runtime::Tensor& tensor = tensors[index].second;
+    return tensor.device().type == runtime::DeviceType::cpu ? tensor : tensor.to_cpu(stream, tensor.dtype());
+  };
+  runtime::io::write_safetensors(path, specs, provide, metadata);
   for (const Checkpoint& checkpoint : older) {
     if (checkpoint.path != path) fs::remove(checkpoint.path);
   }

@@ -29,8 +29,9 @@ Trainer::Trainer(runtime::Stream& stream, model::Decoder& decoder, std::unique_p
       optimizer_(std::move(optimizer)),
       options_(options) {}
 
-StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const> sequences) {
-  StepResult result;
+Trainer::Pending Trainer::queue_gradients(std::span<const TrainingSequence* const> sequences) {
+  Pending pending;
+  StepResult& result = pending.result;
   for (const TrainingSequence* sequence : sequences) {
     result.tokens += static_cast<int64_t>(sequence->ids.size());
     result.predicted += sequence->predicted;
@@ -39,7 +40,6 @@ StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const
                    sequences.size());
   const auto scale = static_cast<float>(1.0 / static_cast<double>(result.predicted));
   runtime::optim::zero_grads(stream_, parameters_);
-  std::vector<runtime::Tensor> loss_sums;  // read once all work of the step is queued
   for (const std::vector<size_t>& members : micro_batches(sequences, options_)) {
     std::vector<model::Document> documents;
     documents.reserve(members.size());
@@ -47,21 +47,31 @@ StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const
     const model::Batch batch = model::pack(stream_, documents);
     runtime::Tape tape(stream_);
     const auto loss = decoder_.loss({stream_, &tape}, batch, scale, {.recompute = options_.recompute});
-    loss_sums.push_back(loss.loss_sum);
+    pending.loss_sums.push_back(loss.loss_sum);
     tape.backward(loss.loss);
   }
+  return pending;
+}
+
+StepResult Trainer::read_loss(const Pending& pending) const {
+  StepResult result = pending.result;
   double loss_sum = 0;
-  for (const runtime::Tensor& sum : loss_sums) loss_sum += sum.to_host<double>(stream_)[0];
+  for (const runtime::Tensor& sum : pending.loss_sums) loss_sum += sum.to_host<double>(stream_)[0];
   if (!std::isfinite(loss_sum)) throw_not_finite("the loss");
   result.loss = loss_sum / static_cast<double>(result.predicted);
   return result;
 }
 
+StepResult Trainer::accumulate_gradients(std::span<const TrainingSequence* const> sequences) {
+  return read_loss(queue_gradients(sequences));
+}
+
 StepResult Trainer::step(std::span<const TrainingSequence* const> sequences) {
-  StepResult result = accumulate_gradients(sequences);
+  const Pending pending = queue_gradients(sequences);
   const double factor = options_.schedule.factor(steps(), options_.total_steps);
   const runtime::optim::GradientNorm norm =
-      optimizer_->step({.lr_factor = factor, .max_grad_norm = options_.max_grad_norm});
+      optimizer_->step({.lr_factor = factor, .max_grad_norm = options_.max_grad_norm});  // waits for the device
+  StepResult result = read_loss(pending);                                                // has arrived by then
   if (norm.non_finite > 0) throw_not_finite("the gradient of " + norm.first_non_finite);
   result.grad_norm = norm.norm;
   result.lr = optimizer_->lr() * factor;

@@ -49,6 +49,15 @@ class Trainer {
   runtime::optim::Optimizer& optimizer() { return *optimizer_; }
 
  private:
+  /// A step whose gradients are queued and whose losses were not read yet, since that waits for the device.
+  struct Pending {
+    StepResult result;
+    std::vector<runtime::Tensor> loss_sums;  // of its micro-batches, [1] float64
+  };
+
+  Pending queue_gradients(std::span<const TrainingSequence* const> sequences);
+  /// Throws Error when the loss is not finite.
+  StepResult read_loss(const Pending& pending) const;
   [[noreturn]] void throw_not_finite(const std::string& what) const;
 
   runtime::Stream& stream_;

@@ -2,16 +2,22 @@
 #include "model/generation/generate.h"
 
 #include <algorithm>
+#include <array>
 #include <list>
+#include <map>
+#include <memory>
 #include <optional>
 
 #include "model/config_reader.h"
+#include "model/generation/decode_step.h"
 #include "model/generation/kv_cache.h"
 #include "model/generation/sampler.h"
 #include "model/generation/text_collector.h"
 #include "runtime/error.h"
+#include "runtime/hardware.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/embedding.h"
+#include "runtime/upload.h"
 
 namespace subspect::model {
 
@@ -25,7 +31,11 @@ namespace ops = runtime::ops;
 
 namespace {
 
-constexpr int64_t max_default_cache_bytes = int64_t{4} << 30;  // of the KV cache, unless one sequence needs more
+constexpr int64_t cpu_sequences = 64;
+constexpr int64_t gpu_sequences = 256;
+constexpr int64_t cpu_cache_bytes = int64_t{4} << 30;
+constexpr int64_t gpu_cache_share = 6;  // one part in so many of the GPU's memory
+constexpr size_t most_steps = 16;       // of different shapes that are kept: on a GPU each holds memory
 
 /// A prompt on its way to a completion.
 struct Sequence {
@@ -56,7 +66,10 @@ class Generator {
     while (next_ < prompts_.size() || !running_.empty()) {
       if (has_room()) admit();
       if (!running_.empty()) decode();
-      if (callback) callback({finished_, static_cast<int64_t>(prompts_.size()), new_tokens_});
+      if (callback) {
+        callback({finished_, static_cast<int64_t>(prompts_.size()), new_tokens_, just_finished_, completions_});
+      }
+      just_finished_.clear();
     }
     return std::move(completions_);
   }
@@ -74,7 +87,7 @@ class Generator {
     int64_t tokens = options_.max_cache_tokens;
     if (tokens == 0) {
       const int64_t affordable =
-          max_default_cache_bytes / KvCache::bytes_per_token(decoder_.config(), decoder_.dtype());
+          default_cache_bytes(stream_.device()) / KvCache::bytes_per_token(decoder_.config(), decoder_.dtype());
       tokens = std::min(longest * std::min(options_.max_sequences, static_cast<int64_t>(prompts_.size())), affordable);
     }
     return std::max(tokens, longest);
@@ -111,28 +124,32 @@ class Generator {
       admitted.push_back(std::prev(running_.end()));
       ++next_;
     }
-    extend(admitted, prefill(admitted));
+    accept(admitted, prefill(admitted));
   }
 
-  /// Hidden states of the last token of each prompt [B, hidden]; fills the cache.
-  Tensor prefill(const std::vector<std::list<Sequence>::iterator>& sequences) {
+  /// Fills the cache with the prompts, and chooses the token that follows each.
+  std::vector<int32_t> prefill(const std::vector<std::list<Sequence>::iterator>& sequences) {
     std::vector<Document> documents;
     std::vector<int32_t> slots;
     std::vector<int32_t> last_rows;
+    std::vector<SamplerRow> rows;
     for (const auto& sequence : sequences) {
       documents.push_back({.ids = sequence->tokens, .targets = {}});
       for (int64_t t = 0; t < sequence->length(); ++t) slots.push_back(KvCache::slot(sequence->pages, t));
       last_rows.push_back(static_cast<int32_t>(slots.size()) - 1);
+      rows.push_back(sequence->row());
     }
     const Batch batch = pack(stream_, documents);
-    const Tensor slots_T = int32_tensor(slots);
+    const std::array<std::span<const int32_t>, 2> arrays = {slots, last_rows};
+    const std::vector<Tensor> uploaded = runtime::upload_together(stream_, arrays);
     const auto attention = [&](const Execution& on, int64_t layer, const Variable& qkv) {
-      ops::append_to_cache(on, qkv.value, decoder_.config().heads, cache_.layer(layer), slots_T);
+      ops::append_to_cache(on, qkv.value, decoder_.config().heads, cache_.layer(layer), uploaded[0]);
       return decoder_.packed_attention(on, layer, qkv, batch);
     };
     const Execution on{stream_};
     const Variable hidden = decoder_.forward(on, batch.ids, batch.positions, attention);
-    return ops::take_rows(on, hidden.value, int32_tensor(last_rows));
+    const Tensor last = ops::take_rows(on, hidden.value, uploaded[1]);
+    return choose_tokens(stream_, decoder_.logits(stream_, last), rows, options_.sampling);
   }
 
   /// One more token for every running sequence.
@@ -140,53 +157,27 @@ class Generator {
     std::vector<std::list<Sequence>::iterator> sequences;
     sequences.reserve(running_.size());
     for (auto it = running_.begin(); it != running_.end(); ++it) sequences.push_back(it);
-    std::vector<int32_t> ids;
-    std::vector<int32_t> positions;
-    std::vector<int32_t> lengths;
-    std::vector<int32_t> slots;
-    for (const auto& sequence : sequences) {
-      const int64_t position = sequence->length() - 1;
-      ids.push_back(sequence->tokens.back());
-      positions.push_back(static_cast<int32_t>(position));
-      lengths.push_back(static_cast<int32_t>(position + 1));
-      slots.push_back(KvCache::slot(sequence->pages, position));
-    }
-    const DecoderConfig& config = decoder_.config();
-    ops::DecodeAttentionParams params{.heads = config.heads,
-                                      .kv_heads = config.kv_heads,
-                                      .head_dim = config.head_dim,
-                                      .page_table = page_table(sequences),
-                                      .lengths = int32_tensor(lengths)};
-    const Tensor slots_B = int32_tensor(slots);
-    const auto attention = [&](const Execution& on, int64_t layer, const Variable& qkv) {
-      ops::append_to_cache(on, qkv.value, config.heads, cache_.layer(layer), slots_B);
-      params.sliding_window = config.window(layer);
-      return Variable{ops::decode_attention(on, qkv.value, cache_.layer(layer), params)};
-    };
-    const Variable hidden = decoder_.forward(Execution{stream_}, int32_tensor(ids), int32_tensor(positions), attention);
-    extend(sequences, hidden.value);
-  }
-
-  /// [B, pages of the longest] int32; unused places hold page 0.
-  Tensor page_table(const std::vector<std::list<Sequence>::iterator>& sequences) {
-    size_t columns = 0;
-    for (const auto& sequence : sequences) columns = std::max(columns, sequence->pages.size());
-    std::vector<int32_t> table(sequences.size() * columns, 0);
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      std::copy(sequences[i]->pages.begin(), sequences[i]->pages.end(),
-                table.begin() + static_cast<std::ptrdiff_t>(i * columns));
-    }
-    return Tensor::from_host<int32_t>(stream_, table,
-                                      {static_cast<int64_t>(sequences.size()), static_cast<int64_t>(columns)});
-  }
-
-  /// Chooses a token for each sequence from its hidden state, and retires those that are done.
-  void extend(const std::vector<std::list<Sequence>::iterator>& sequences, const Tensor& hidden) {
-    std::vector<SamplerRow> rows;
+    std::vector<DecodeRow> rows;
     rows.reserve(sequences.size());
-    for (const auto& sequence : sequences) rows.push_back(sequence->row());
-    const std::vector<int32_t> chosen =
-        choose_tokens(stream_, decoder_.logits(stream_, hidden), rows, options_.sampling);
+    for (const auto& sequence : sequences) rows.push_back({sequence->row(), &sequence->pages});
+    accept(sequences, step_for(rows).run(rows));
+  }
+
+  DecodeStep& step_for(std::span<const DecodeRow> rows) {
+    const DecodeStep::Shape shape = DecodeStep::shape_of(stream_.device(), rows);
+    std::unique_ptr<DecodeStep>* step = &steps_[shape];
+    if (*step == nullptr && steps_.size() > most_steps) {
+      steps_.clear();
+      step = &steps_[shape];
+    }
+    if (*step == nullptr) {
+      *step = std::make_unique<DecodeStep>(stream_, decoder_, cache_, options_.sampling, shape);
+    }
+    return **step;
+  }
+
+  /// Adds each sequence's next token, and retires those that are done.
+  void accept(const std::vector<std::list<Sequence>::iterator>& sequences, const std::vector<int32_t>& chosen) {
     for (size_t i = 0; i < sequences.size(); ++i) {
       if (const std::optional<FinishReason> reason = push(*sequences[i], chosen[i])) retire(sequences[i], *reason);
     }
@@ -212,12 +203,9 @@ class Generator {
     completion.text = sequence->text.text();
     completion.finish_reason = reason;
     cache_.give_back(sequence->pages);
+    just_finished_.push_back(sequence->index);
     running_.erase(sequence);
     ++finished_;
-  }
-
-  Tensor int32_tensor(const std::vector<int32_t>& values) {
-    return Tensor::from_host<int32_t>(stream_, values, {static_cast<int64_t>(values.size())});
   }
 
   Stream& stream_;
@@ -227,9 +215,11 @@ class Generator {
   const GenerationOptions& options_;
   std::vector<Completion> completions_;
   KvCache cache_;
+  std::map<DecodeStep::Shape, std::unique_ptr<DecodeStep>> steps_;
   std::list<Sequence> running_;
   size_t next_ = 0;  // the prompt that enters next
   int64_t finished_ = 0;
+  std::vector<size_t> just_finished_;
   int64_t new_tokens_ = 0;
 };
 
@@ -259,6 +249,15 @@ void check_prompt(const std::vector<int32_t>& prompt, size_t index, const Decode
 
 std::string_view name(FinishReason reason) {
   return reason == FinishReason::stop ? "stop" : "length";
+}
+
+int64_t default_sequences(runtime::Device device) {
+  return device.type == runtime::DeviceType::cpu ? cpu_sequences : gpu_sequences;
+}
+
+int64_t default_cache_bytes(runtime::Device device) {
+  if (device.type == runtime::DeviceType::cpu) return cpu_cache_bytes;
+  return runtime::hardware_of(device).memory_bytes / gpu_cache_share;
 }
 
 std::vector<Completion> generate(Stream& stream, Decoder& decoder, const Tokenizer* tokenizer,

@@ -26,6 +26,9 @@ struct SamplingOptions {
   double repetition_penalty =
       1.0;  ///< as Transformers: scores of tokens of prompt and completion, divided when positive
   uint64_t seed = 0;
+
+  bool draws() const { return temperature > 0; }
+  bool penalizes() const { return repetition_penalty != 1.0; }
 };
 
 struct GenerationOptions {
@@ -55,7 +58,16 @@ struct GenerationProgress {
   int64_t finished = 0;  ///< sequences
   int64_t total = 0;
   int64_t new_tokens = 0;
+  std::span<const size_t> just_finished = {};    ///< prompts that this step finished
+  std::span<const Completion> completions = {};  ///< of all prompts; only those of finished ones are complete
 };
+
+/// Most bytes of the KV cache where `max_cache_tokens` is 0, unless one sequence needs more: a sixth of a GPU's memory,
+/// 4 GiB on a CPU.
+int64_t default_cache_bytes(runtime::Device device);
+
+/// Sequences that are worth running at once: 64 on a CPU, 256 on a GPU, which is hardly slower with many than with few.
+int64_t default_sequences(runtime::Device device);
 
 /// Called after every step; may throw to end the generation (ctrl-C).
 using GenerationCallback = std::function<void(const GenerationProgress&)>;

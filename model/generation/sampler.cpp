@@ -14,31 +14,24 @@ namespace ops = runtime::ops;
 
 namespace {
 
-void penalise(Stream& stream, const Tensor& logits, std::span<const SamplerRow> rows, double penalty) {
-  std::vector<int32_t> tokens;
-  std::vector<int64_t> offsets = {0};
-  for (const SamplerRow& row : rows) {
-    tokens.insert(tokens.end(), row.tokens.begin(), row.tokens.end());
-    offsets.push_back(static_cast<int64_t>(tokens.size()));
+SamplerInputs upload(Stream& stream, std::span<const SamplerRow> rows, const SamplingOptions& options) {
+  SamplerInputs inputs;
+  if (options.penalizes()) {
+    std::vector<int32_t> tokens;
+    std::vector<int64_t> offsets = {0};
+    for (const SamplerRow& row : rows) {
+      tokens.insert(tokens.end(), row.tokens.begin(), row.tokens.end());
+      offsets.push_back(static_cast<int64_t>(tokens.size()));
+    }
+    inputs.tokens = Tensor::from_host<int32_t>(stream, tokens, {offsets.back()});
+    inputs.offsets = Tensor::from_host<int64_t>(stream, offsets, {static_cast<int64_t>(offsets.size())});
   }
-  const Tensor tokens_N = Tensor::from_host<int32_t>(stream, tokens, {offsets.back()});
-  const Tensor offsets_B = Tensor::from_host<int64_t>(stream, offsets, {static_cast<int64_t>(offsets.size())});
-  ops::penalize_repetition(Execution{stream}, logits, tokens_N, offsets_B, static_cast<float>(penalty));
-}
-
-/// In [0, 1): 24 bits of the block that belongs to this sequence and position.
-float uniform(uint64_t seed, const SamplerRow& row) {
-  const runtime::Philox philox(seed, static_cast<uint64_t>(row.sequence));
-  return static_cast<float>(philox.block(static_cast<uint64_t>(row.position))[0] >> 8U) * 0x1p-24F;
-}
-
-Tensor draw(Stream& stream, const Tensor& logits, std::span<const SamplerRow> rows, const SamplingOptions& options) {
-  std::vector<float> uniforms;
-  for (const SamplerRow& row : rows) uniforms.push_back(uniform(options.seed, row));
-  return ops::sample(Execution{stream}, logits, Tensor::from_host<float>(stream, uniforms, {logits.size(0)}),
-                     {.temperature = static_cast<float>(options.temperature),
-                      .top_k = options.top_k,
-                      .top_p = static_cast<float>(options.top_p)});
+  if (options.draws()) {
+    std::vector<float> uniforms;
+    for (const SamplerRow& row : rows) uniforms.push_back(uniform_number(options.seed, row));
+    inputs.uniforms = Tensor::from_host<float>(stream, uniforms, {static_cast<int64_t>(rows.size())});
+  }
+  return inputs;
 }
 
 void check(bool valid, const char* key, double value, const char* range) {
@@ -56,12 +49,28 @@ void check_sampling(const SamplingOptions& options) {
   check(options.repetition_penalty > 0, "repetition_penalty", options.repetition_penalty, "more than 0, 1 for none");
 }
 
+// 24 bits of the block that belongs to this sequence and position.
+float uniform_number(uint64_t seed, const SamplerRow& row) {
+  const runtime::Philox philox(seed, static_cast<uint64_t>(row.sequence));
+  return static_cast<float>(philox.block(static_cast<uint64_t>(row.position))[0] >> 8U) * 0x1p-24F;
+}
+
+Tensor choose_on_device(Stream& stream, const Tensor& logits, const SamplerInputs& inputs,
+                        const SamplingOptions& options) {
+  const Execution on{stream};
+  if (options.penalizes()) {
+    ops::penalize_repetition(on, logits, inputs.tokens, inputs.offsets, static_cast<float>(options.repetition_penalty));
+  }
+  if (!options.draws()) return ops::argmax(on, logits);
+  return ops::sample(on, logits, inputs.uniforms,
+                     {.temperature = static_cast<float>(options.temperature),
+                      .top_k = options.top_k,
+                      .top_p = static_cast<float>(options.top_p)});
+}
+
 std::vector<int32_t> choose_tokens(Stream& stream, const Tensor& logits, std::span<const SamplerRow> rows,
                                    const SamplingOptions& options) {
-  if (options.repetition_penalty != 1.0) penalise(stream, logits, rows, options.repetition_penalty);
-  const Tensor ids =
-      options.temperature > 0 ? draw(stream, logits, rows, options) : ops::argmax(Execution{stream}, logits);
-  return ids.to_host<int32_t>(stream);
+  return choose_on_device(stream, logits, upload(stream, rows, options), options).to_host<int32_t>(stream);
 }
 
 }  // namespace subspect::model

@@ -14,10 +14,12 @@ namespace {
 
 static_assert(ignored_target == kernels::ignored_target);
 
-struct Outputs {
-  Tensor log_probabilities;  // [T] float32, or undefined: not wanted
-  Tensor dx;                 // [T, D], or undefined: not wanted
+struct Request {
+  Tensor log_probabilities = {};  // [T] float32, or undefined: not wanted
+  Tensor dx = {};                 // [T, D], or undefined: not wanted
   float* dweight = nullptr;
+  float gradient_scale = 1.0F;
+  int64_t counted_tokens = -1;
 };
 
 struct Totals {
@@ -25,8 +27,8 @@ struct Totals {
   Tensor target_count;
 };
 
-Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tensor& targets, float gradient_scale,
-           const Outputs& outputs, const char* op) {
+Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tensor& targets, const Request& request,
+           const char* op) {
   require_matrix(stream, x, op, "x");
   require_matrix(stream, weight.value, op, "the weight");
   require_tensor(stream, weight.value, {weight.value.size(0), x.size(1)}, x.dtype(), op, "the weight");
@@ -39,18 +41,28 @@ Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tenso
         .targets = targets.data<int32_t>(),
         .loss_sum = totals.loss_sum.data<double>(),
         .target_count = totals.target_count.data<int64_t>(),
-        .log_probabilities = outputs.log_probabilities.defined() ? outputs.log_probabilities.data<float>() : nullptr,
-        .dx = outputs.dx.defined() ? outputs.dx.data<T>() : nullptr,
-        .dweight = outputs.dweight,
-        .gradient_scale = gradient_scale,
+        .log_probabilities = request.log_probabilities.defined() ? request.log_probabilities.data<float>() : nullptr,
+        .dx = request.dx.defined() ? request.dx.data<T>() : nullptr,
+        .dweight = request.dweight,
+        .gradient_scale = request.gradient_scale,
         .tokens = x.size(0),
         .vocab = weight.value.size(0),
-        .dim = x.size(1)};
+        .dim = x.size(1),
+        .counted_tokens = request.counted_tokens};
     const Tensor scratch = workspace(stream, kernels::linear_cross_entropy_workspace_bytes<D, T>(p));
     p.workspace = scratch.raw();
     kernels::linear_cross_entropy<D, T>(context, p);
   });
   return totals;
+}
+
+template <kernels::Device D>
+int64_t workspace_bytes(const HeadShape& shape) {
+  const auto bytes = [&]<class T>(T) {
+    return kernels::linear_cross_entropy_workspace_bytes<D, T>(
+        {.tokens = shape.tokens, .vocab = shape.vocab, .dim = shape.dim});
+  };
+  return shape.dtype == DType::bfloat16 ? bytes(bfloat16()) : bytes(float());
 }
 
 Tensor scaled_loss(Stream& stream, const Tensor& loss_sum, float gradient_scale) {
@@ -64,27 +76,34 @@ Tensor scaled_loss(Stream& stream, const Tensor& loss_sum, float gradient_scale)
 }  // namespace
 
 CrossEntropy linear_cross_entropy(const Execution& on, const Variable& x, Parameter& weight, const Tensor& targets,
-                                  float gradient_scale) {
+                                  float gradient_scale, int64_t counted_tokens) {
   const bool recorded = on.tape != nullptr && (x.wants_grad() || weight.trained());
-  Outputs outputs;
-  if (recorded && x.wants_grad()) outputs.dx = Tensor::empty(on.stream, x.value.shape(), x.value.dtype());
-  if (recorded) outputs.dweight = grad_data(weight);
-  const Totals totals = run(on.stream, x.value, weight, targets, gradient_scale, outputs, "linear_cross_entropy");
+  Request request{.gradient_scale = gradient_scale, .counted_tokens = counted_tokens};
+  if (recorded && x.wants_grad()) request.dx = Tensor::empty(on.stream, x.value.shape(), x.value.dtype());
+  if (recorded) request.dweight = grad_data(weight);
+  const Totals totals = run(on.stream, x.value, weight, targets, request, "linear_cross_entropy");
 
   CrossEntropy result{totals.loss_sum, totals.target_count, {scaled_loss(on.stream, totals.loss_sum, gradient_scale)}};
   if (!recorded) return result;
-  auto walk = [dx = std::move(outputs.dx), id = x.id](Tape& tape, std::span<const Tensor>) mutable {
+  auto walk = [dx = std::move(request.dx), id = x.id](Tape& tape, std::span<const Tensor>) mutable {
     tape.accumulate({Tensor(), id}, std::exchange(dx, Tensor()));
   };
   result.loss = on.tape->record("linear_cross_entropy", {result.loss.value}, std::move(walk))[0];
   return result;
 }
 
-Tensor token_log_probabilities(const Execution& on, const Tensor& x, const Parameter& weight, const Tensor& targets) {
-  Outputs outputs;
-  outputs.log_probabilities = Tensor::empty(on.stream, {x.size(0)}, DType::float32);
-  run(on.stream, x, weight, targets, 1.0F, outputs, "token_log_probabilities");
-  return outputs.log_probabilities;
+Tensor token_log_probabilities(const Execution& on, const Tensor& x, const Parameter& weight, const Tensor& targets,
+                               int64_t counted_tokens) {
+  Request request{.counted_tokens = counted_tokens};
+  request.log_probabilities = Tensor::empty(on.stream, {x.size(0)}, DType::float32);
+  run(on.stream, x, weight, targets, request, "token_log_probabilities");
+  return request.log_probabilities;
+}
+
+int64_t linear_cross_entropy_workspace_bytes(DeviceType device, const HeadShape& shape) {
+  if (device == DeviceType::cpu) return workspace_bytes<kernels::Cpu>(shape);
+  if constexpr (built_with_cuda) return workspace_bytes<kernels::Cuda>(shape);
+  throw Error("there is no GPU to plan for", "linear_cross_entropy", "this program was built without CUDA");
 }
 
 }  // namespace subspect::runtime::ops

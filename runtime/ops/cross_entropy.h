@@ -24,10 +24,24 @@ struct CrossEntropy {
 /// @param weight         value [V, D] of x's dtype; the tied embedding or the head.
 /// @param targets        [T] int32: the id that token t should predict, or `ignored_target`.
 /// @param gradient_scale 1 / (number of counted tokens of the whole optimizer step), for the mean of the step.
+/// @param counted_tokens tokens that count, exactly, where the caller knows: the others are then left out of the
+/// products
+///                       on a GPU; -1: not known
 CrossEntropy linear_cross_entropy(const Execution& on, const Variable& x, Parameter& weight, const Tensor& targets,
-                                  float gradient_scale);
+                                  float gradient_scale, int64_t counted_tokens = -1);
 
 /// log softmax(x W^T)[target] of each token, [T] float32; 0 where the target is `ignored_target`. Inference only.
-Tensor token_log_probabilities(const Execution& on, const Tensor& x, const Parameter& weight, const Tensor& targets);
+Tensor token_log_probabilities(const Execution& on, const Tensor& x, const Parameter& weight, const Tensor& targets,
+                               int64_t counted_tokens = -1);
+
+struct HeadShape {
+  DType dtype = DType::float32;
+  int64_t tokens = 0;
+  int64_t vocab = 0;
+  int64_t dim = 0;
+};
+
+/// Scratch memory of `linear_cross_entropy` on a device of this type. Throws Error for CUDA in a build without it.
+int64_t linear_cross_entropy_workspace_bytes(DeviceType device, const HeadShape& shape);
 
 }  // namespace subspect::runtime::ops

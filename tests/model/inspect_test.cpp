@@ -108,7 +108,11 @@ TEST(InspectTest, KvCacheOfLlama2) {
   const DecoderConfig llama2 = config_of(R"("model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32,
       "num_attention_heads": 32, "intermediate_size": 11008, "vocab_size": 32000)");
   // Half a megabyte per token in bfloat16.
-  EXPECT_EQ(plan_inference(llama2, runtime::DType::bfloat16, 1, 2048).kv_cache, 2048 * 524'288);
+  EXPECT_EQ(plan_inference(llama2, runtime::DType::bfloat16, 1, 2048, 0).kv_cache, 2048 * 524'288);
+  // Four sequences, of which the cache holds as much as it may; one always fits.
+  const int64_t gibibyte = int64_t{1} << 30;
+  EXPECT_EQ(plan_inference(llama2, runtime::DType::bfloat16, 4, 2048, 3 * gibibyte).kv_cache, 3 * gibibyte);
+  EXPECT_EQ(plan_inference(llama2, runtime::DType::bfloat16, 4, 2048, 5 * gibibyte).kv_cache, 4 * gibibyte);
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // subspect generate: completes the prompts of a JSONL file.
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -19,6 +21,7 @@ namespace {
 struct GenerateOptions {
   std::string model, input, output, format = "raw", dtype = "auto";
   model::GenerationOptions generation;
+  int64_t batch = 0;
   DeviceOptions device;
 };
 
@@ -57,6 +60,7 @@ int generate(const GenerateOptions& options, bool verbose) {
   const Prompts prompts = read_prompts(options, tokenizer, *format);
   model::Decoder decoder = model::load_decoder(*stream, directory, parse_dtype(options.dtype));
   model::GenerationOptions generation = options.generation;
+  generation.max_sequences = options.batch > 0 ? options.batch : model::default_sequences(stream->device());
   generation.eos_ids = model::read_eos_ids(directory, decoder.config());
   if (!format->end_token().empty()) generation.eos_ids.push_back(model::end_id(tokenizer, *format));
   runtime::install_interrupt_handlers();
@@ -107,10 +111,12 @@ void add_generate(CLI::App& app, Invocation& invocation) {
   command->add_option("--seed", sampling.seed, "of the random numbers")->capture_default_str();
   command->add_option("--stop", options->generation.stop, "text that ends a completion; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--batch", options->generation.max_sequences, "sequences that run at once; changes no result")
+  command->add_option("--batch", options->batch, "sequences that run at once; 0: 64 on a CPU, 256 on a GPU")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--prompt-format", options->format, "raw, alpaca, chatml, llama2 or llama3")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--prompt-format", options->format,
+                   fmt::format("{}", fmt::join(model::prompt_format_names(false), ", ")))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "of weights and activations; auto: the checkpoint's")
       ->capture_default_str()

@@ -56,7 +56,7 @@ void print_costs(const model::DecoderConfig& config) {
                    counts.embedding, counts.attention, counts.feed_forward, counts.norms, counts.lm_head));
   const int64_t length = std::min<int64_t>(run_length, config.max_positions);
   const auto running = [&](runtime::DType dtype) {
-    return gigabytes(model::plan_inference(config, dtype, 1, length).total());
+    return gigabytes(model::plan_inference(config, dtype, 1, length, 0).total());
   };
   line("to run", fmt::format("{} in bfloat16, {} in float32, one sequence of {} tokens",
                              running(runtime::DType::bfloat16), running(runtime::DType::float32), length));

@@ -22,12 +22,17 @@ struct RunOptions {
   bool overwrite = false;
 };
 
-int dry_run(const experiments::Job& job, runtime::Stream& stream, runtime::Log& log) {
+experiments::PlanContext plan_context(const runtime::Stream& stream, runtime::Log& log) {
   experiments::PlanContext context;
   context.device = stream.device();
   context.threads = stream.threads();
-  context.flops_per_second = experiments::measure_flops_per_second(stream);
   context.log = &log;
+  return context;
+}
+
+int dry_run(const experiments::Job& job, runtime::Stream& stream, runtime::Log& log) {
+  experiments::PlanContext context = plan_context(stream, log);
+  context.flops_per_second = experiments::measure_flops_per_second(stream);
   const experiments::Plan plan = job.experiment->plan(context);
   fmt::print("{:<22}{}\n{:<22}{}\n{}", "kind:", job.kind, "run directory:", job.options.path.string(),
              experiments::describe_plan(plan, context));
@@ -43,10 +48,7 @@ int run(const RunOptions& options, bool verbose) {
   job.options.device = stream->device().to_string();
   job.options.threads = stream->threads();
   job.options.overwrite = options.overwrite;
-  experiments::PlanContext context;
-  context.device = stream->device();
-  context.threads = stream->threads();
-  context.log = &console.log;
+  const experiments::PlanContext context = plan_context(*stream, console.log);
   for (const std::string& warning : job.experiment->plan(context).warnings) console.log.warn("{}", warning);
   runtime::install_interrupt_handlers();
   const bool worked = run_in_directory(*job.experiment, job.options, {*stream, console.log, console.progress});

@@ -1,0 +1,16 @@
+// Small arrays that the host prepares for a forward pass, on their way to the device.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/tensor.h"
+
+namespace subspect::runtime {
+
+/// Each array as an int32 tensor of one axis. They share memory, so that there is one copy to the device for all of
+/// them.
+std::vector<Tensor> upload_together(Stream& stream, std::span<const std::span<const int32_t>> arrays);
+
+}  // namespace subspect::runtime
