@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds one folder that runs on a machine with a GPU and nothing of ours: the program, the tests of the CUDA kernels,
-# the benchmarks, configurations, small models, and the shared libraries they need (packed; run.sh unpacks them). The
+# the benchmarks with the shared libraries they need (packed; run.sh unpacks them), configurations, small models. The
 # driver, cuBLAS and cuSOLVER are the machine's: run.sh looks for them in the CUDA toolkit and in Python's nvidia
 # packages. Usage: tools/gpu_bundle.sh [FOLDER], by default build/gpu-bundle/bundle.
 set -euo pipefail
@@ -18,15 +18,15 @@ cmake --preset gpu-bundle
 cmake --build --preset gpu-bundle
 
 rm -rf "$bundle"
-mkdir -p "$bundle/lib"
+packed=$bundle/programs
+mkdir -p "$packed/lib"
 for program in "${programs[@]}"; do
-  strip -o "$bundle/$(basename "$program")" "$build/$program"
+  strip -o "$packed/$(basename "$program")" "$build/$program"
   ldd "$build/$program" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }'
 done | sort -u | while read -r name file; do
-  [[ $name =~ $system ]] || cp -L "$file" "$bundle/lib/$name"
+  [[ $name =~ $system ]] || cp -L "$file" "$packed/lib/$name"
 done
-strip --strip-unneeded "$bundle"/lib/*
-tar -C "$bundle" -czf "$bundle/lib.tar.gz" lib
+strip --strip-unneeded "$packed"/lib/*
 
 mkdir -p "$bundle/models"
 cp -r configs "$bundle/configs"
@@ -35,7 +35,7 @@ cp tools/gpu_bundle/run.sh tools/gpu_bundle/compare_logits.py "$bundle"
 git describe --always --dirty --abbrev=12 --exclude='*' >"$bundle/COMMIT"
 
 # Every program starts with an empty environment, and finds all but the C library in the folder.
-for program in "$bundle"/{subspect,cuda_test,bench_*}; do
+for program in "$packed"/{subspect,cuda_test,bench_*}; do
   if env -i ldd "$program" | grep -E 'not found'; then
     echo "gpu_bundle: $program lacks the libraries above" >&2
     exit 1
@@ -44,8 +44,9 @@ for program in "$bundle"/{subspect,cuda_test,bench_*}; do
     [[ $name =~ $system || $file == "$(realpath "$bundle")"/* ]] || { echo "gpu_bundle: $program loads $file" >&2; exit 1; }
   done
 done
-env -i "$bundle/subspect" --version
-rm -rf "$bundle/lib"
+env -i "$packed/subspect" --version
+tar -C "$bundle" -czf "$bundle/programs.tar.gz" programs
+rm -rf "$packed"
 
 bytes=$(du -sb "$bundle" | cut -f1)
 echo "gpu_bundle: $bundle, $((bytes / 1000000)) MB"

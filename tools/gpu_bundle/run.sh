@@ -32,7 +32,7 @@ for path in sys.path:
 }
 
 prepare() {
-  [[ -d $here/lib ]] || tar -C "$here" -xzf "$here/lib.tar.gz" || exit 1
+  [[ -d $here/programs ]] || tar -C "$here" -xzf "$here/programs.tar.gz" || exit 1
   local folders
   folders=$(library_folders | sed '/^$/d' | sort -u | paste -sd:)
   export LD_LIBRARY_PATH=$folders${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
@@ -42,7 +42,7 @@ prepare() {
 }
 
 # run NAME COMMAND...: with a log, a time limit, and a line in the summary.
-failed=0
+result=0
 run() {
   local name=$1 begin=$SECONDS status
   shift
@@ -54,7 +54,8 @@ run() {
     124 | 137) status="failed (longer than $limit s)" ;;
     *) status="failed (exit code $status)" ;;
   esac
-  [[ $status == failed* ]] && { failed=1; tail -n 30 "$output/$name.log"; }
+  [[ $status == skipped* && $result -eq 0 ]] && result=77
+  [[ $status == failed* ]] && { result=1; tail -n 30 "$output/$name.log"; }
   printf '%-24s %-28s %4d s\n' "$name" "$status" $((SECONDS - begin)) | tee -a "$output/summary.txt"
 }
 
@@ -65,7 +66,7 @@ sanitize() {
     echo "$1 skipped: there is no compute-sanitizer" | tee -a "$output/summary.txt"
     return
   fi
-  run "$1" "$sanitizer" --tool "$1" --error-exitcode 9 "$here/cuda_test" --gtest_filter="$small"
+  run "$1" "$sanitizer" --tool "$1" --error-exitcode 9 "$here/programs/cuda_test" --gtest_filter="$small"
 }
 
 product() {
@@ -73,24 +74,24 @@ product() {
   echo '[[1, 5, 9, 13, 17, 2, 4], [3, 3, 3, 60, 61]]' >"$tokens"
   for model in llama3 qwen3; do
     for device in cpu cuda; do
-      run "logits-$model-$device" "$here/subspect" logits --device $device --model "$here/models/$model" \
+      run "logits-$model-$device" "$here/programs/subspect" logits --device $device --model "$here/models/$model" \
         --tokens "$tokens" --output "$output/$model-$device.safetensors" --dtype float32
     done
     run "compare-$model" python3 "$here/compare_logits.py" "$output/$model-cpu.safetensors" \
       "$output/$model-cuda.safetensors" 1e-4
   done
-  run train-debug "$here/subspect" run "$here/configs/debug.yaml" --device cuda --out "$output/debug" --overwrite
+  run train-debug "$here/programs/subspect" run "$here/configs/debug.yaml" --device cuda --out "$output/debug" --overwrite
 }
 
 part_of() {
   case $1 in
-    doctor) run doctor "$here/subspect" doctor && cat "$output/doctor.log" ;;
-    kernels) run kernels "$here/cuda_test" --gtest_output="json:$output/kernels.json" ;;
+    doctor) run doctor "$here/programs/subspect" doctor && cat "$output/doctor.log" ;;
+    kernels) run kernels "$here/programs/cuda_test" --gtest_output="json:$output/kernels.json" ;;
     memcheck | racecheck | synccheck) sanitize "$1" ;;
     product) product ;;
     bench)
-      run bench-step "$here/bench_step" --device=cuda
-      run bench-generate "$here/bench_generate" --device=cuda
+      run bench-step "$here/programs/bench_step" --device=cuda
+      run bench-generate "$here/programs/bench_generate" --device=cuda
       ;;
     all) for each in doctor kernels memcheck racecheck synccheck product bench; do part_of $each; done ;;
     *)
@@ -102,4 +103,4 @@ part_of() {
 
 prepare
 part_of "$part"
-exit $failed
+exit $result
