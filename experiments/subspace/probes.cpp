@@ -127,11 +127,8 @@ Vector discriminant(Stream& stream, const Half& train, const std::string& label)
   return times(stream, linalg::Op::none, x, dual);
 }
 
-Vector scores_of(Stream& stream, const Tensor& states, Vector& direction) {
-  Vector scores(static_cast<size_t>(states.size(1)));
-  linalg::multiply_narrow(stream, linalg::Op::transpose, matrix_of(states), {direction.data(), states.size(0), 1},
-                          {scores.data(), states.size(1), 1});
-  return scores;
+Vector scores_of(Stream& stream, const Tensor& states, const Vector& direction) {
+  return times(stream, linalg::Op::transpose, states, direction);
 }
 
 Interval accuracy_interval(const std::vector<bool>& right, uint64_t seed, const std::string& label) {

@@ -58,9 +58,9 @@ class Queue final : public GpuQueue {
     }
   }
 
-  // Copies under way use the staging memory, products the workspace and the handles attached.
+  // Copies under way use the staging memory, products the workspace and the handles attached. Nothing here may throw:
+  // a device that is lost was reported before.
   ~Queue() override {
-    const DeviceGuard guard(stream_->device());
     static_cast<void>(cudaStreamSynchronize(stream_->get()));
     attachment().reset();
   }

@@ -292,9 +292,7 @@ TEST(ActivationStates, CentringRemovesTheMeanAndTheControlIsHighForOneDistributi
   const runtime::Tensor ta = oracle::to_tensor(*stream, a);
   const runtime::Tensor tb = oracle::to_tensor(*stream, b);
   const std::vector<double> before = oracle::to_dense(ta).values;
-  const auto mso = [&](bool center) {
-    return subspace::compare_activations(*stream, ta, tb, {0.5}, center, {}, "x");
-  };
+  const auto mso = [&](bool center) { return subspace::compare_activations(*stream, ta, tb, {0.5}, center, {}, "x"); };
   EXPECT_GT(mso(false).pair[0].mso, 0.99);
   const subspace::ActivationOverlap centred = mso(true);
   EXPECT_LT(centred.pair[0].mso, 0.3);

@@ -2,51 +2,18 @@
 // trained, asked for scores and for text; and what users see when the device fails.
 #include <gmock/gmock.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdlib>
-#include <filesystem>
-#include <nlohmann/json.hpp>
-#include <sstream>
-
-#include "runtime/io/safetensors.h"
-#include "tests/tools/program.h"
+#include "tests/simt/product/emulated_program.h"
 
 namespace subspect::tests {
 namespace {
 
-namespace fs = std::filesystem;
-using nlohmann::json;
 using ::testing::HasSubstr;
 
-class EmulatedProgram : public ProgramTest {
+class EmulatedTraining : public EmulatedProgram {
  protected:
-  void SetUp() override {
-    ProgramTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
-    ::unsetenv("SUBSPECT_EMULATED");
-  }
-
-  /// What the emulated device is like: see tests/simt/cuda/runtime.cpp.
-  static void emulate(const char* text) { ::setenv("SUBSPECT_EMULATED", text, 1); }
-
-  static std::string fixture(const std::string& name) {
-    return (fs::path(SUBSPECT_SOURCE_DIR) / "tests/fixtures/models" / name).string();
-  }
-
-  std::vector<json> lines(const std::string& file) const {
-    std::vector<json> result;
-    std::istringstream stream(read(file));
-    for (std::string line; std::getline(stream, line);) result.push_back(json::parse(line));
-    return result;
-  }
-
   /// Trains two layers for two steps on the device, into the folder `out`.
   Result train(const std::string& device, const std::string& dtype, const std::string& out) const {
-    write("tiny.json", R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32,
-      "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
-      "intermediate_size": 64, "vocab_size": 320, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
-      "tie_word_embeddings": true})");
+    write_tiny_model();
     write("tiny.yaml", R"(kind: study
 stages:
   words: {kind: tokenizer, vocab_size: 300, data: [{synthetic: facts, count: 40}]}
@@ -64,25 +31,7 @@ stages:
   }
 };
 
-/// The largest |a - b| of all tensors, over the largest |b|.
-double distance(const fs::path& a, const fs::path& b) {
-  const auto first = runtime::io::SafetensorsFile::open(a);
-  const auto second = runtime::io::SafetensorsFile::open(b);
-  EXPECT_EQ(first.names(), second.names());
-  double difference = 0;
-  double largest = 0;
-  for (const std::string& name : second.names()) {
-    const runtime::Tensor x = first.tensor(name);
-    const runtime::Tensor y = second.tensor(name);
-    for (int64_t i = 0; i < y.numel(); ++i) {
-      difference = std::max(difference, static_cast<double>(std::abs(x.data<float>()[i] - y.data<float>()[i])));
-      largest = std::max(largest, static_cast<double>(std::abs(y.data<float>()[i])));
-    }
-  }
-  return difference / largest;
-}
-
-TEST_F(EmulatedProgram, TrainingInFloat32EqualsTheCpu) {
+TEST_F(EmulatedTraining, Float32EqualsTheCpu) {
   for (const char* device : {"cpu", "cuda"}) {
     const Result result = train(device, "float32", device);
     ASSERT_EQ(result.exit_code, 0) << result.err;
@@ -100,7 +49,7 @@ TEST_F(EmulatedProgram, TrainingInFloat32EqualsTheCpu) {
   EXPECT_LE(distance(folder_ / "cuda" / model, folder_ / "cpu" / model), 1e-5);
 }
 
-TEST_F(EmulatedProgram, TrainingInBfloat16IsNearFloat32) {
+TEST_F(EmulatedTraining, Bfloat16IsNearFloat32) {
   for (const auto& [device, dtype] : {std::pair{"cpu", "float32"}, std::pair{"cuda", "bfloat16"}}) {
     const Result result = train(device, dtype, device);
     ASSERT_EQ(result.exit_code, 0) << result.err;
@@ -130,7 +79,7 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, EmulatedScores,
                          ::testing::Values("llama2", "llama3", "llama_bias", "mistral", "qwen2", "qwen3", "seed_oss"),
                          [](const auto& instance) { return std::string(instance.param); });
 
-TEST_F(EmulatedProgram, GreedyTextEqualsTheCpus) {
+TEST_F(EmulatedTraining, GreedyTextEqualsTheCpus) {
   ASSERT_EQ(train("cpu", "float32", "trained").exit_code, 0);
   write("prompts.jsonl", "{\"prompt\": \"The wolf\"}\n{\"prompt\": \"A mole is an animal that\"}\n");
   const auto generate = [this](const std::string& device) {
