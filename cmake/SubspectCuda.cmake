@@ -2,7 +2,7 @@
 #
 # One binary serves compute capability 8.0 and up: machine code for 8.x (sm_80) and 9.0 (sm_90a), and PTX of 8.0 that the
 # driver compiles for what comes later. A file with sm90 in its name is compiled for sm_90a only.
-set(SUBSPECT_CUDA OFF CACHE STRING "CUDA backend: AUTO (when a toolkit of 12.4 or newer is found), ON or OFF")
+set(SUBSPECT_CUDA AUTO CACHE STRING "CUDA backend: AUTO (when a toolkit of 12.4 or newer is found), ON or OFF")
 set_property(CACHE SUBSPECT_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT SUBSPECT_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "SUBSPECT_CUDA is '${SUBSPECT_CUDA}'; it must be AUTO, ON or OFF")

@@ -15,18 +15,20 @@ namespace subspect::runtime {
 
 namespace {
 
-[[noreturn]] void throw_built_without_cuda(std::string_view asked_for) {
+[[noreturn]] void throw_no_gpu(std::string_view asked_for) {
   throw Error(fmt::format("there is no usable GPU for device '{}'", asked_for), "--device",
-              "this program was built without CUDA; use --device cpu");
+              built_with_cuda ? "check the driver (`subspect doctor`) and CUDA_VISIBLE_DEVICES, or use --device cpu"
+                              : "this program was built without CUDA; use --device cpu");
 }
 
 Device parse_gpu(std::string_view text) {
   int index = 0;
   if (text.size() > 5) std::from_chars(text.data() + 5, text.data() + text.size(), index);
   if constexpr (built_with_cuda) {
+    if (!cuda::any_gpu()) throw_no_gpu(text);
     cuda::usable_gpu(index);
   } else {
-    throw_built_without_cuda(text);
+    throw_no_gpu(text);
   }
   return {DeviceType::cuda, index};
 }
@@ -61,7 +63,7 @@ Stream::Stream(Device device, int threads) : device_(device) {
     allocator_ = std::move(opened.allocator);
     gpu_ = std::move(opened.queue);
   } else {
-    throw_built_without_cuda(device.to_string());
+    throw_no_gpu(device.to_string());
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -27,8 +26,6 @@ namespace emulated {
 using Clock = std::vector<uint64_t>;
 void join(Clock& clock, const Clock& other);
 
-using Time = std::chrono::steady_clock::time_point;
-
 /// Work in a queue. It runs after the earlier work of its stream and after `after`.
 struct Operation {
   std::string name;
@@ -38,7 +35,7 @@ struct Operation {
   uint64_t position = 0;  ///< in its stream, from 1
   Clock clock;
   bool done = false;
-  Time finished;
+  uint64_t finished = 0;  ///< how many operations the device had done then; times are made of it
 };
 
 /// A captured operation. Earlier nodes come first.
@@ -86,7 +83,8 @@ struct Device {
   std::vector<std::unique_ptr<CUstream_st>> streams;
   std::set<CUevent_st*> events;
   std::vector<std::shared_ptr<Capture>> captures;
-  Clock host_clock;  ///< what the host has waited for
+  Clock host_clock;         ///< what the host has waited for
+  uint64_t operations = 0;  ///< done so far
   uint32_t stream_count = 0;
 
   std::map<const void*, Allocation> allocations;

@@ -469,12 +469,13 @@ HostCode::~HostCode() {
 
 bool planned_failure(const char* function, int* status) {
   ++device().calls[function];
+  bool fails = false;
   for (PlannedFailure& planned : device().planned) {
     if (planned.function != function || planned.calls_left == 0 || --planned.calls_left > 0) continue;
     *status = planned.status;
-    return true;
+    fails = true;
   }
-  return false;
+  return fails;
 }
 
 cudaError_t remember(cudaError_t status) {

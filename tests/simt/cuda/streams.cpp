@@ -89,7 +89,7 @@ void run_head(Operation& head) {
     device().current = nullptr;
   }
   operation->done = true;
-  operation->finished = std::chrono::steady_clock::now();
+  operation->finished = ++device().operations;
   operation->run = nullptr;
   operation->after.clear();
 }
@@ -255,8 +255,8 @@ cudaError_t elapsed(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
     return refuse(cudaErrorInvalidResourceHandle, "an event that was not recorded, or not with timing");
   }
   if (!start->recorded->done || !end->recorded->done) return cudaErrorNotReady;
-  const auto span = end->recorded->finished - start->recorded->finished;
-  *milliseconds = std::chrono::duration<float, std::milli>(span).count();
+  // A microsecond for each operation: what is chosen by time is then chosen alike in every run.
+  *milliseconds = (static_cast<float>(end->recorded->finished) - static_cast<float>(start->recorded->finished)) / 1000;
   return cudaSuccess;
 }
 
