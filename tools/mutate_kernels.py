@@ -202,6 +202,25 @@ def summary(rows):
     return len(rows) >= LEAST_MUTANTS and killed >= LEAST_SCORE * counted
 
 
+def check_unchanged(builder, pool, sources):
+    """An unchanged source must pass, or every mutant of it would count as killed."""
+    first = {name: (KERNELS / name).read_text().splitlines()[0] for name in sources}
+    tests = {name: pool.submit(builder.test, Mutant(name, 1, "nothing", line, line), [name]) for name, line in first.items()}
+    for name, test in tests.items():
+        if test.result() != "survived":
+            sys.exit(f"mutate_kernels: the cases of the unchanged {name} fail")
+
+
+def save(rows):
+    """Writes the results so far, so that a run that is stopped leaves them."""
+    stripped = [row | {"original": row["original"].strip(), "mutated": row["mutated"].strip()} for row in rows]
+    stripped.sort(key=lambda r: (r["file"], int(r["line"]), r["what"], r["mutated"]))
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["file", "line", "what", "original", "mutated", "result"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(stripped)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", nargs="?", type=pathlib.Path, help="build folder with simt_test")
@@ -227,17 +246,13 @@ def main():
         if options.only in name and name != "platform.h":
             plan += sample(mutants_of(KERNELS / name), options.per_file, options.seed)
 
-    for name in sorted({m.file for m in plan}):  # an unchanged source must pass, or every mutant would count as killed
-        first = (KERNELS / name).read_text().splitlines()[0]
-        if builder.test(Mutant(name, 1, "nothing", first, first), used_by[name]) != "survived":
-            sys.exit(f"mutate_kernels: the cases of the unchanged {name} fail")
-
     old = []
     if options.only and RESULTS.exists():
         with RESULTS.open(newline="") as file:
             old = [row for row in csv.DictReader(file) if options.only not in row["file"]]
     rows = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        check_unchanged(builder, pool, sorted({user for m in plan for user in used_by[m.file]}))
         tests = {pool.submit(builder.test, m, used_by[m.file]): m for m in plan}
         for done, test in enumerate(concurrent.futures.as_completed(tests), start=1):
             mutant = tests[test]
@@ -245,13 +260,9 @@ def main():
             print(f"{done}/{len(plan)} {result:8} {mutant.file}:{mutant.line} {mutant.what}", file=sys.stderr, flush=True)
             if result != "invalid":
                 rows.append(dataclasses.asdict(mutant) | {"result": result})
-    rows = [row | {"original": row["original"].strip(), "mutated": row["mutated"].strip()} for row in rows] + old
-    rows.sort(key=lambda r: (r["file"], int(r["line"]), r["what"], r["mutated"]))
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["file", "line", "what", "original", "mutated", "result"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    sys.exit(0 if summary(rows) else 1)
+                save(rows + old)
+    with RESULTS.open(newline="") as file:
+        sys.exit(0 if summary(list(csv.DictReader(file))) else 1)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,8 @@ Interval accuracy_interval(const std::vector<bool>& right, uint64_t seed, const 
   return percentile_interval(std::move(accuracies));
 }
 
-ProbeResult score(Stream& stream, ProbeMethod method, Vector direction, const Half& train, const Half& held_out) {
+ProbeResult score(Stream& stream, ProbeMethod method, const Vector& direction, const Half& train,
+                  const Half& held_out) {
   const double threshold =
       (mean(scores_of(stream, train.useful, direction)) + mean(scores_of(stream, train.harmful, direction))) / 2.0;
   const Vector useful = scores_of(stream, held_out.useful, direction);

@@ -27,7 +27,7 @@ class DecodeStep {
     int64_t rows = 0;
     int64_t pages = 0;  ///< that the longest sequence uses
 
-    auto operator<=>(const Shape&) const = default;
+    auto operator<=>(const Shape&) const = default;  // NOLINT(modernize-use-nullptr): a false alarm of the check
   };
 
   /// A shape that these rows fit into: the smallest on a CPU; on a GPU one of few, so that steps repeat.
