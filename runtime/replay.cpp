@@ -12,7 +12,7 @@ namespace subspect::runtime {
 namespace {
 
 /// Blocks of another allocator, for a caching allocator of its own: memory that one recording uses and nobody else.
-MemorySource blocks_of(std::shared_ptr<Allocator> parent) {
+MemorySource blocks_of(const std::shared_ptr<Allocator>& parent) {
   const MemoryTag tag = parent->tag();
   const auto sizes = std::make_shared<std::unordered_map<void*, int64_t>>();
   return {

@@ -232,6 +232,7 @@ decode_kernel(DecodeAttentionParams<T> p, Grid grid) {
   }
   barrier();
   const int dims = dims_of_slice(dim);
+  // Where there are several slices, a thread adds up only its own share: the next slice needs no barrier before it.
   for (int base = 0; base < dim; base += dims) {
     const int j = base + thread % dims;
     if (j < dim) {
@@ -248,7 +249,6 @@ decode_kernel(DecodeAttentionParams<T> p, Grid grid) {
         partial_of(p, grid, task.sequence, task.head + g, task.index)[4 + j] = sum;
       }
     }
-    barrier();
   }
 }
 

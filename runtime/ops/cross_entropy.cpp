@@ -33,7 +33,7 @@ Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tenso
   require_matrix(stream, weight.value, op, "the weight");
   require_tensor(stream, weight.value, {weight.value.size(0), x.size(1)}, x.dtype(), op, "the weight");
   require_tensor(stream, targets, {x.size(0)}, DType::int32, op, "targets");
-  const Totals totals{Tensor::zeros(stream, {1}, DType::float64), Tensor::zeros(stream, {1}, DType::int64)};
+  Totals totals{Tensor::zeros(stream, {1}, DType::float64), Tensor::zeros(stream, {1}, DType::int64)};
   dispatch(stream, x.dtype(), op, [&]<class D, class T>(kernels::Context<D> context) {
     kernels::LinearCrossEntropyParams<T> p{
         .x = x.data<T>(),
@@ -66,7 +66,7 @@ int64_t workspace_bytes(const HeadShape& shape) {
 }
 
 Tensor scaled_loss(Stream& stream, const Tensor& loss_sum, float gradient_scale) {
-  const Tensor loss = loss_sum.to(stream, DType::float32);
+  Tensor loss = loss_sum.to(stream, DType::float32);
   dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
     kernels::scale<D, float>(context, loss.data<float>(), gradient_scale, loss.data<float>(), 1);
   });

@@ -44,6 +44,12 @@ TYPED_TEST(SimtKvCacheAppend, EqualsCpu) {
   }
 }
 
+TYPED_TEST(SimtKvCacheAppend, NothingToDoLaunchesNothing) {
+  using T = TypeParam;
+  EXPECT_NO_THROW((kv_cache_append<Cuda, T>(gpu, {nullptr, nullptr, 16, 16, nullptr, nullptr, nullptr, 0, 2, 8})));
+  EXPECT_NO_THROW((kv_cache_append<Cuda, T>(gpu, {nullptr, nullptr, 0, 0, nullptr, nullptr, nullptr, 3, 0, 8})));
+}
+
 TYPED_TEST(SimtKvCacheAppend, UnalignedPointersEqualCpu) {
   using T = TypeParam;
   const std::vector<int32_t> slots = {1, 0};
