@@ -28,10 +28,6 @@ namespace subspect::kernels::gpu {
 GPU_DEVICE void barrier() {
   __syncthreads();
 }
-/// A barrier that returns whether any thread gave true.
-GPU_DEVICE bool barrier_or(bool value) {
-  return __syncthreads_or(value) != 0;
-}
 GPU_DEVICE void sync_warp(uint32_t mask) {
   __syncwarp(mask);
 }

@@ -49,7 +49,6 @@ void* static_shared(const void* key, size_t bytes, size_t alignment, const char*
 void* dynamic_shared();
 
 void barrier(Place place);
-bool barrier_or(bool value, Place place);
 void sync_warp(uint32_t mask, Place place);
 /// The value that lane `source` of the warp gave to the same shuffle.
 uint64_t shuffle(uint32_t mask, uint64_t value, int source, Place place);
@@ -98,10 +97,6 @@ namespace subspect::kernels::gpu {
 
 GPU_DEVICE void barrier(int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
   simt::barrier(SUBSPECT_SIMT_PLACE);
-}
-
-GPU_DEVICE bool barrier_or(bool value, int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
-  return simt::barrier_or(value, SUBSPECT_SIMT_PLACE);
 }
 
 GPU_DEVICE void sync_warp(uint32_t mask, int line = __builtin_LINE(), const char* file = __builtin_FILE()) {

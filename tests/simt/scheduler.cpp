@@ -174,8 +174,6 @@ void run_block(int64_t index, size_t dynamic_bytes) {
 }
 
 int barrier_arrived = 0;
-bool barrier_value = false;
-bool barrier_result = false;
 Place barrier_place;
 
 }  // namespace
@@ -233,7 +231,6 @@ void maybe_yield() {
 
 void barrier_reset() {
   barrier_arrived = 0;
-  barrier_value = false;
 }
 
 void barrier_on_exit() {
@@ -242,7 +239,7 @@ void barrier_on_exit() {
   }
 }
 
-bool barrier_or(bool value, Place place) {
+void barrier(Place place) {
   if (scheduler.exited > 0) {
     fail("divergent barrier: " + describe(block.current) + " waits at " + describe(place) +
          " for threads that have exited" + where_threads_are());
@@ -251,22 +248,15 @@ bool barrier_or(bool value, Place place) {
     fail("divergent barrier: " + describe(block.current) + " waits at " + describe(place) + where_threads_are());
   }
   barrier_place = place;
-  barrier_value = barrier_value || value;
   if (++barrier_arrived < block.threads) {
     suspend(Waiting::at_barrier, place);
-    return barrier_result;
+    return;
   }
-  barrier_result = barrier_value;
   barrier_reset();
   ++block.epoch;
   const int self = block.current;
   for (int i = 0; i < block.threads; ++i) make_runnable(i);
   run_others(block.thread[static_cast<size_t>(self)].context);
-  return barrier_result;
-}
-
-void barrier(Place place) {
-  barrier_or(false, place);
 }
 
 void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* arguments, size_t argument_bytes) {
