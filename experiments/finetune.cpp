@@ -259,7 +259,7 @@ class TrainingRun {
   void write_model() {
     model::NamedTensors tensors;
     for (const runtime::Parameter* parameter : decoder_.parameters()) {
-      const runtime::Tensor& weights = trainer_->optimizer().weights(*parameter);
+      const runtime::Tensor weights = trainer_->optimizer().weights(*parameter).part;
       for (const runtime::Parameter::Part& part : parameter->parts) {
         tensors[part.name] = weights.narrow(0, part.row_begin, part.row_end - part.row_begin);
       }

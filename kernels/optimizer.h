@@ -38,6 +38,8 @@ struct OptimizerTensor {
   Moment first;                 ///< of the gradients: AdamW's first moment, SGD's velocity
   Moment second;                ///< of their squares: AdamW's second moment
   int64_t count = 0;            ///< below 2^34
+  int64_t begin = 0;            ///< where the first element stands in the tensor that this is a slice of, a multiple of
+                                ///< moment_block: random numbers are those of the whole tensor
   uint64_t random_stream = 0;   ///< tells the random numbers of tensors apart (for example a hash of the name)
   float weight_decay = 0;
 

@@ -12,6 +12,7 @@ namespace subspect::experiments {
 
 namespace fs = std::filesystem;
 using runtime::optim::NamedTensor;
+using runtime::optim::StateTensor;
 
 namespace {
 
@@ -41,13 +42,18 @@ std::vector<Checkpoint> checkpoints(const fs::path& directory) {
   return found;
 }
 
-// Whole parameters (fused ones unsplit) and the optimizer's tensors, under names that tell them apart.
-std::vector<NamedTensor> tensors_of(const model::Decoder& decoder, const runtime::optim::Optimizer& optimizer) {
-  std::vector<NamedTensor> tensors;
+// What a checkpoint holds, under names that tell weights and optimizer state apart: whole parameters (fused ones
+// unsplit), which every rank has, and the optimizer's tensors, of which each rank has a part.
+std::vector<StateTensor> tensors_of(const model::Decoder& decoder, const runtime::optim::Optimizer& optimizer) {
+  std::vector<StateTensor> tensors;
   for (const runtime::Parameter* parameter : decoder.parameters()) {
-    tensors.emplace_back(std::string(weight_prefix) + parameter->parts.front().name, parameter->value);
+    tensors.push_back(
+        {std::string(weight_prefix) + parameter->parts.front().name, parameter->value, parameter->value.shape(), {}});
   }
-  for (auto& [name, tensor] : optimizer.state()) tensors.emplace_back(std::string(optimizer_prefix) + name, tensor);
+  for (StateTensor& state : optimizer.state()) {
+    state.name.insert(0, optimizer_prefix);
+    tensors.push_back(std::move(state));
+  }
   return tensors;
 }
 
@@ -68,21 +74,28 @@ T number(const runtime::io::SafetensorsFile& file, const std::string& key) {
 
 void save_train_state(runtime::Stream& stream, const fs::path& directory, const model::Decoder& decoder,
                       const runtime::optim::Optimizer& optimizer, const TrainPosition& position) {
-  const std::vector<Checkpoint> older = checkpoints(directory);
-  const std::vector<NamedTensor> tensors = tensors_of(decoder, optimizer);
+  const runtime::optim::Sharding& sharding = optimizer.sharding();
+  const std::vector<StateTensor> tensors = tensors_of(decoder, optimizer);
+  const auto whole = [&](size_t index) {
+    const StateTensor& state = tensors[index];
+    return runtime::optim::gather_whole(stream, state, state.begins.empty() ? runtime::optim::Sharding{} : sharding);
+  };
   std::vector<runtime::io::TensorSpec> specs;
   specs.reserve(tensors.size());
-  for (const auto& [name, tensor] : tensors) specs.push_back({name, tensor.dtype(), tensor.shape()});
+  for (const StateTensor& state : tensors) specs.push_back({state.name, state.dtype(), state.shape});
+  if (sharding.rank() != 0) {
+    for (const size_t index : runtime::io::order_in_file(specs)) {
+      if (!tensors[index].begins.empty()) whole(index);
+    }
+    return;
+  }
+  const std::vector<Checkpoint> older = checkpoints(directory);
   const runtime::io::Metadata metadata = {{"step", fmt::format("{}", position.step)},
                                           {"tokens", fmt::format("{}", position.tokens)},
                                           {"seconds", fmt::format("{}", position.seconds)},
                                           {"data", fmt::format("{}", position.data)}};
   const fs::path path = directory / fmt::format("{}{}{}", prefix, position.step, suffix);
-  const auto provide = [&](size_t index) {
-    const runtime::Tensor& tensor = tensors[index].second;
-    return tensor.device().type == runtime::DeviceType::cpu ? tensor : tensor.to_cpu(stream, tensor.dtype());
-  };
-  runtime::io::write_safetensors(path, specs, provide, metadata);
+  runtime::io::write_safetensors(path, specs, whole, metadata);
   for (const Checkpoint& checkpoint : older) {
     if (checkpoint.path != path) fs::remove(checkpoint.path);
   }

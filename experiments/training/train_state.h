@@ -19,7 +19,8 @@ struct TrainPosition {
 };
 
 /// Writes `directory`/step-N.safetensors under a temporary name, renames it, and only then removes older ones: a kill
-/// at any moment leaves a complete checkpoint.
+/// at any moment leaves a complete checkpoint. All ranks of the optimizer call it and rank 0 writes: the file does not
+/// depend on their number, and another number of ranks goes on from it.
 void save_train_state(runtime::Stream& stream, const std::filesystem::path& directory, const model::Decoder& decoder,
                       const runtime::optim::Optimizer& optimizer, const TrainPosition& position);
 

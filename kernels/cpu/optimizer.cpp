@@ -97,8 +97,8 @@ void close_moment(const Moment& moment, const Tile& tile, const float* values) {
 /// The new weights of a tile, rounded stochastically.
 void round_tile(const UpdateParams& p, const Tile& tile, const TileFloats& weights) {
   for (int64_t i = 0; i < tile.count; i += rounding_group) {
-    const Philox4 random =
-        rounding_bits(p.seed, p.number, tile.tensor.random_stream, (tile.begin + i) / rounding_group);
+    const Philox4 random = rounding_bits(p.seed, p.number, tile.tensor.random_stream,
+                                         (tile.tensor.begin + tile.begin + i) / rounding_group);
     for (int64_t k = i; k < std::min(i + rounding_group, tile.count); ++k) {
       const auto bits = std::bit_cast<uint32_t>(weights[static_cast<size_t>(k)]);
       tile.tensor.rounded[tile.begin + k].bits = round_stochastically(bits, random.word[k - i]);

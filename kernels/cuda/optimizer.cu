@@ -176,7 +176,8 @@ GPU_DEVICE void store_stochastically(const UpdateParams& p, const LaneValues& we
   GPU_UNROLL
   for (int q = 0; q < quads; ++q) {
     const int at = quad_begin(q);
-    const Philox4 random = rounding_bits(p.seed, p.number, tensor.random_stream, (tile.begin + at) / rounding_group);
+    const int64_t group = (tensor.begin + tile.begin + at) / rounding_group;
+    const Philox4 random = rounding_bits(p.seed, p.number, tensor.random_stream, group);
     Pack<bfloat16, 4> pack;
     GPU_UNROLL
     for (int i = 0; i < 4; ++i) {

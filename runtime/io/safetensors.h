@@ -98,13 +98,16 @@ struct TensorSpec {
 /// the result is dropped as soon as it is written, so that a model larger than memory can be streamed.
 using TensorProvider = std::function<Tensor(size_t index)>;
 
+/// The order in which `write_safetensors` asks for the tensors: by falling element size, else as given.
+std::vector<size_t> order_in_file(const std::vector<TensorSpec>& specs);
+
 struct SafetensorsWriteOptions {
   int64_t max_shard_bytes = 5'000'000'000;  ///< as Transformers; a tensor larger than this gets a shard of its own
   Metadata metadata = {{"format", "pt"}};
 };
 
-/// Writes one file, atomically. Tensors are placed by falling element size, else in the given order; the header is
-/// padded with spaces so that the buffer starts at a multiple of 64 bytes.
+/// Writes one file, atomically, in the order of `order_in_file`; the header is padded with spaces so that the buffer
+/// starts at a multiple of 64 bytes.
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorSpec>& specs,
                        const TensorProvider& provider, const Metadata& metadata = {});
 

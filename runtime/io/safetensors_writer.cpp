@@ -84,12 +84,22 @@ std::string header_bytes(const std::vector<TensorSpec>& specs, const std::vector
   return bytes + text;
 }
 
+// Wide elements first: every tensor is then aligned to its element.
+void sort_by_element(const std::vector<TensorSpec>& specs, std::vector<size_t>& members) {
+  std::stable_sort(members.begin(), members.end(),
+                   [&](size_t a, size_t b) { return element_size(specs[a].dtype) > element_size(specs[b].dtype); });
+}
+
+std::vector<size_t> indices_of(const std::vector<TensorSpec>& specs) {
+  std::vector<size_t> all(specs.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  return all;
+}
+
 /// Writes the tensors `members` of `specs` as one file.
 void write_file(const fs::path& path, const std::vector<TensorSpec>& specs, std::vector<size_t> members,
                 const TensorProvider& provider, const Metadata& metadata) {
-  // Wide elements first: every tensor is then aligned to its element.
-  std::stable_sort(members.begin(), members.end(),
-                   [&](size_t a, size_t b) { return element_size(specs[a].dtype) > element_size(specs[b].dtype); });
+  sort_by_element(specs, members);
   write_file_atomically(path, [&](AtomicFile& file) {
     file.write(header_bytes(specs, members, metadata));
     for (const size_t index : members) {
@@ -133,12 +143,16 @@ void remove_other_files(const fs::path& directory, const std::set<std::string>& 
 
 }  // namespace
 
+std::vector<size_t> order_in_file(const std::vector<TensorSpec>& specs) {
+  std::vector<size_t> order = indices_of(specs);
+  sort_by_element(specs, order);
+  return order;
+}
+
 void write_safetensors(const fs::path& path, const std::vector<TensorSpec>& specs, const TensorProvider& provider,
                        const Metadata& metadata) {
   check_specs(path, specs);
-  std::vector<size_t> all(specs.size());
-  std::iota(all.begin(), all.end(), size_t{0});
-  write_file(path, specs, std::move(all), provider, metadata);
+  write_file(path, specs, indices_of(specs), provider, metadata);
 }
 
 void write_safetensors_set(const fs::path& directory, const std::vector<TensorSpec>& specs,

@@ -37,43 +37,98 @@ Tensor upload(Stream& stream, const std::vector<T>& values) {
 
 }  // namespace
 
+comm::Split split(const Tensor& tensor, const Sharding& sharding, int64_t group) {
+  comm::Split result{tensor, {}};
+  for (int rank = 0; rank <= sharding.rank_count(); ++rank) {
+    const int first = rank * sharding.slices_per_rank();
+    result.begins.push_back(comm::slice_begin(tensor.numel(), first, sharding.slices, group));
+  }
+  return result;
+}
+
+Tensor gather_whole(Stream& stream, const StateTensor& state, const Sharding& sharding) {
+  Tensor whole = state.part;
+  if (sharding.rank_count() > 1) {
+    std::vector<comm::Message> sends, receives;
+    if (sharding.rank() == 0) {
+      whole = Tensor::empty(stream, state.shape, state.dtype());
+      const comm::Split shared{whole, state.begins};
+      shared.part(0).copy_from(stream, state.part);
+      for (int rank = 1; rank < sharding.rank_count(); ++rank) {
+        if (const Tensor part = shared.part(rank); part.numel() > 0) receives.push_back({rank, part});
+      }
+    } else if (state.part.numel() > 0) {
+      sends.push_back({0, state.part});
+    }
+    sharding.ranks->exchange(stream, sends, receives);
+    if (sharding.rank() != 0) return {};
+  }
+  return whole.device().type == DeviceType::cpu ? whole : whole.to_cpu(stream, whole.dtype());
+}
+
 Optimizer::Optimizer(Stream& stream, std::span<Parameter* const> parameters, double lr, double weight_decay,
-                     const StateFormat& format, std::span<const std::string_view> moments)
-    : stream_(&stream), format_(format), lr_(lr), weight_decay_(weight_decay) {
+                     const StateFormat& format, const Sharding& sharding, std::span<const std::string_view> moments)
+    : stream_(&stream), format_(format), sharding_(sharding), lr_(lr), weight_decay_(weight_decay) {
+  require(sharding.slices > 0 && sharding.slices % sharding.rank_count() == 0, "optimizer",
+          "slices must be a multiple of the ranks. Received {} and {}.", sharding.slices, sharding.rank_count());
   const MemoryScope scope(*stream.allocator(), MemoryTag::optimizer);
   for (Parameter* parameter : parameters) {
     if (!parameter->trained()) continue;
     const Tensor& value = parameter->value;
     require(value.dtype() == DType::float32 || value.dtype() == DType::bfloat16, "optimizer",
             "parameters must be float32 or bfloat16. Received {}.", runtime::name(value.dtype()));
-    Slot slot{.parameter = parameter, .name = first_name(*parameter), .master = {}, .moments = {}};
-    if (format.master_weights && value.dtype() != DType::float32) slot.master = value.to(stream, DType::float32);
+    Slot slot{.parameter = parameter, .name = first_name(*parameter), .begin = 0, .master = {}, .moments = {}};
+    const comm::Split shared = split(value, sharding);
+    slot.begin = shared.begins[static_cast<size_t>(sharding.rank())];
+    if (format.master_weights && value.dtype() != DType::float32) {
+      slot.master = (sharding.rank_count() == 1 ? value : shared.part(sharding.rank())).to(stream, DType::float32);
+    }
     const bool coded = format.int8_moments && value.numel() >= format.smallest_int8_tensor;
     for (const std::string_view moment : moments) {
       KeptMoment& kept = slot.moments.emplace_back();
       kept.name = moment;
-      kept.values = Tensor::zeros(stream, value.shape(), coded ? DType::uint8 : DType::float32);
-      if (coded) kept.scales = Tensor::zeros(stream, {blocks_of(value.numel())}, DType::float32);
+      kept.values = kept_zeros(value.shape(), coded ? DType::uint8 : DType::float32, kernels::moment_block);
+      if (coded) kept.scales = kept_zeros({blocks_of(value.numel())}, DType::float32, 1);
     }
     slots_.push_back(std::move(slot));
   }
 }
 
-kernels::OptimizerTensor Optimizer::record_of(const Slot& slot) const {
+// Zeros for this rank's part of a tensor.
+Tensor Optimizer::kept_zeros(const Shape& whole, DType dtype, int64_t group) const {
+  if (sharding_.rank_count() == 1) return Tensor::zeros(*stream_, whole, dtype);
+  int64_t count = 1;
+  for (const int64_t size : whole) count *= size;
+  const int rank = sharding_.rank();
+  const int each = sharding_.slices_per_rank();
+  const int64_t begin = comm::slice_begin(count, rank * each, sharding_.slices, group);
+  return Tensor::zeros(*stream_, {comm::slice_begin(count, (rank + 1) * each, sharding_.slices, group) - begin}, dtype);
+}
+
+// What one slice of a parameter is to the kernels.
+kernels::OptimizerTensor Optimizer::record_of(const Slot& slot, int slice) const {
   const Parameter& parameter = *slot.parameter;
-  const Tensor& weights = slot.master.defined() ? slot.master : parameter.value;
+  const int64_t numel = parameter.value.numel();
+  const int64_t begin = comm::slice_begin(numel, slice, sharding_.slices, kernels::moment_block);
+  const int64_t end = comm::slice_begin(numel, slice + 1, sharding_.slices, kernels::moment_block);
+  const int64_t kept = begin - slot.begin;  // where the slice begins in what this rank keeps
   kernels::OptimizerTensor record;
-  if (weights.dtype() == DType::float32) record.weights = weights.data<float>();
-  if (parameter.value.dtype() == DType::bfloat16) record.rounded = parameter.value.data<bfloat16>();
-  record.grad = parameter.grad.data<float>();
+  if (slot.master.defined()) {
+    record.weights = slot.master.data<float>() + kept;
+  } else if (parameter.value.dtype() == DType::float32) {
+    record.weights = parameter.value.data<float>() + begin;
+  }
+  if (parameter.value.dtype() == DType::bfloat16) record.rounded = parameter.value.data<bfloat16>() + begin;
+  record.grad = parameter.grad.data<float>() + begin;
   const std::array<kernels::Moment*, 2> moments = {&record.first, &record.second};
   for (size_t i = 0; i < slot.moments.size(); ++i) {
-    const KeptMoment& kept = slot.moments[i];
-    *moments[i] = kept.scales.defined()
-                      ? kernels::Moment{nullptr, kept.values.data<uint8_t>(), kept.scales.data<float>()}
-                      : kernels::Moment{kept.values.data<float>(), nullptr, nullptr};
+    const KeptMoment& moment = slot.moments[i];
+    *moments[i] = moment.scales.defined() ? kernels::Moment{nullptr, moment.values.data<uint8_t>() + kept,
+                                                            moment.scales.data<float>() + kept / kernels::moment_block}
+                                          : kernels::Moment{moment.values.data<float>() + kept, nullptr, nullptr};
   }
-  record.count = parameter.value.numel();
+  record.count = end - begin;
+  record.begin = begin;
   record.random_stream = stream_of(slot.name);
   record.weight_decay = static_cast<float>(decay_of(parameter, weight_decay_));
   return record;
@@ -81,32 +136,77 @@ kernels::OptimizerTensor Optimizer::record_of(const Slot& slot) const {
 
 // The list on the device; made anew only when a tensor has moved.
 kernels::TensorList Optimizer::list() {
+  const int slices = sharding_.slices_per_rank();
   std::vector<kernels::OptimizerTensor> records;
-  records.reserve(slots_.size());
-  for (const Slot& slot : slots_) records.push_back(record_of(slot));
+  records.reserve(slots_.size() * static_cast<size_t>(slices));
+  std::vector<int64_t> slice_chunks = {0};
+  for (int slice = 0; slice < slices; ++slice) {
+    for (const Slot& slot : slots_) records.push_back(record_of(slot, sharding_.rank() * slices + slice));
+    slice_chunks.push_back(kernels::count_chunks(records));
+  }
   if (records != records_ || !device_records_.defined()) {
-    std::vector<kernels::TensorChunk> chunks(static_cast<size_t>(kernels::count_chunks(records)));
+    std::vector<kernels::TensorChunk> chunks(static_cast<size_t>(slice_chunks.back()));
     kernels::write_chunks(records, chunks.data());
     const MemoryScope scope(*stream_->allocator(), MemoryTag::optimizer);
     device_records_ = upload(*stream_, records);
     device_chunks_ = upload(*stream_, chunks);
     records_ = std::move(records);
+    slice_chunks_ = std::move(slice_chunks);
   }
-  const auto chunk_bytes = static_cast<int64_t>(sizeof(kernels::TensorChunk));
   return {static_cast<const kernels::OptimizerTensor*>(device_records_.raw()),
-          static_cast<const kernels::TensorChunk*>(device_chunks_.raw()), device_chunks_.numel() / chunk_bytes};
+          static_cast<const kernels::TensorChunk*>(device_chunks_.raw()), slice_chunks_.back()};
+}
+
+// Queues a look at the gradients of each slice; what it finds goes to `found`, one after another.
+void Optimizer::measure(const kernels::TensorList& tensors, kernels::GradientSummary* found) {
+  dispatch_device(*stream_, [&]<class D>(kernels::Context<D> context) {
+    for (size_t slice = 0; slice + 1 < slice_chunks_.size(); ++slice) {
+      kernels::TensorList list = tensors;
+      list.chunks += slice_chunks_[slice];
+      list.chunk_count = slice_chunks_[slice + 1] - slice_chunks_[slice];
+      kernels::SquaredNormParams p{list, found + slice, nullptr};
+      const Tensor scratch = ops::workspace(*stream_, kernels::squared_norm_workspace_bytes<D>(p));
+      p.workspace = scratch.raw();
+      kernels::squared_norm<D>(context, p);
+    }
+  });
+}
+
+// The findings of all slices on all ranks as one, in the order of the slices. Waits for the device.
+kernels::GradientSummary Optimizer::sum_of_slices(const kernels::GradientSummary* found) const {
+  std::vector<kernels::GradientSummary> mine(static_cast<size_t>(sharding_.slices_per_rank()));
+  stream_->copy_to_host(mine.data(), found, static_cast<int64_t>(mine.size() * sizeof(mine[0])));
+  constexpr size_t fields = 3;
+  const auto none = static_cast<double>(slots_.size());
+  std::vector<double> numbers;
+  for (const kernels::GradientSummary& one : mine) {
+    const bool finite = one.nonfinite == 0;
+    const double slot = finite ? none : static_cast<double>(one.first_nonfinite % static_cast<int64_t>(slots_.size()));
+    numbers.insert(numbers.end(), {one.squared_norm, static_cast<double>(one.nonfinite), slot});
+  }
+  if (sharding_.ranks != nullptr) numbers = sharding_.ranks->gather(numbers);
+  kernels::GradientSummary sum;
+  for (size_t i = 0; i < numbers.size(); i += fields) {
+    sum.squared_norm += numbers[i];
+    sum.nonfinite += static_cast<int64_t>(numbers[i + 1]);
+    if (numbers[i + 2] < none)
+      sum.first_nonfinite = std::min(sum.first_nonfinite, static_cast<int64_t>(numbers[i + 2]));
+  }
+  return sum;
 }
 
 GradientNorm Optimizer::step(const StepParams& params) {
   const kernels::TensorList tensors = list();
-  const Tensor summary = Tensor::empty(*stream_, {sizeof(kernels::GradientSummary)}, DType::uint8);
+  const auto summary_bytes = static_cast<int64_t>(sizeof(kernels::GradientSummary));
+  const Tensor summaries = Tensor::empty(*stream_, {summary_bytes * sharding_.slices_per_rank()}, DType::uint8);
   const Tensor scale = Tensor::empty(*stream_, {1}, DType::float32);
-  auto* found = static_cast<kernels::GradientSummary*>(summary.raw());
+  auto* found = static_cast<kernels::GradientSummary*>(summaries.raw());
+  measure(tensors, found);
+  if (sharding_.slices > 1) {
+    const kernels::GradientSummary sum = sum_of_slices(found);
+    stream_->copy_from_host(found, &sum, summary_bytes);
+  }
   dispatch_device(*stream_, [&]<class D>(kernels::Context<D> context) {
-    kernels::SquaredNormParams p{tensors, found, nullptr};
-    const Tensor scratch = ops::workspace(*stream_, kernels::squared_norm_workspace_bytes<D>(p));
-    p.workspace = scratch.raw();
-    kernels::squared_norm<D>(context, p);
     kernels::clip_scale<D>(context, {found, params.max_grad_norm, scale.data<float>()});
   });
   update(*stream_, {.list = tensors,
@@ -115,8 +215,9 @@ GradientNorm Optimizer::step(const StepParams& params) {
                     .grad_scale = scale.data<float>(),
                     .stochastic_rounding = format_.stochastic_rounding,
                     .seed = format_.seed});
+  gather_weights();
   kernels::GradientSummary read;
-  stream_->copy_to_host(&read, summary.raw(), sizeof(read));
+  stream_->copy_to_host(&read, found, summary_bytes);
   GradientNorm result{.norm = std::sqrt(read.squared_norm), .first_non_finite = {}, .non_finite = read.nonfinite};
   if (read.nonfinite > 0) {
     result.first_non_finite = slots_[static_cast<size_t>(read.first_nonfinite)].name;
@@ -126,35 +227,53 @@ GradientNorm Optimizer::step(const StepParams& params) {
   return result;
 }
 
-const Tensor& Optimizer::weights(const Parameter& parameter) const {
-  for (const Slot& slot : slots_) {
-    if (slot.parameter == &parameter && slot.master.defined()) return slot.master;
-  }
-  return parameter.value;
+// Gets the weights that other ranks updated.
+void Optimizer::gather_weights() {
+  if (sharding_.rank_count() == 1) return;
+  std::vector<comm::Split> splits;
+  splits.reserve(slots_.size());
+  for (const Slot& slot : slots_) splits.push_back(split(slot.parameter->value, sharding_));
+  sharding_.ranks->all_gather(*stream_, splits);
 }
 
-std::vector<NamedTensor> Optimizer::state() const {
-  std::vector<NamedTensor> tensors;
+StateTensor Optimizer::weights(const Parameter& parameter) const {
   for (const Slot& slot : slots_) {
-    if (slot.master.defined()) tensors.emplace_back(slot.name + ".master", slot.master);
+    if (slot.parameter == &parameter && slot.master.defined()) {
+      return {slot.name, slot.master, parameter.value.shape(), split(parameter.value, sharding_).begins};
+    }
+  }
+  return {first_name(parameter), parameter.value, parameter.value.shape(), {}};
+}
+
+std::vector<StateTensor> Optimizer::state() const {
+  std::vector<StateTensor> tensors;
+  for (const Slot& slot : slots_) {
+    const Tensor& value = slot.parameter->value;
+    const std::vector<int64_t> begins = split(value, sharding_).begins;
+    if (slot.master.defined()) tensors.push_back({slot.name + ".master", slot.master, value.shape(), begins});
     for (const KeptMoment& kept : slot.moments) {
-      tensors.emplace_back(slot.name + "." + kept.name, kept.values);
-      if (kept.scales.defined()) tensors.emplace_back(slot.name + "." + kept.name + ".scale", kept.scales);
+      tensors.push_back({slot.name + "." + kept.name, kept.values, value.shape(), begins});
+      if (!kept.scales.defined()) continue;
+      std::vector<int64_t> scale_begins = begins;
+      for (int64_t& begin : scale_begins) begin = blocks_of(begin);
+      tensors.push_back(
+          {slot.name + "." + kept.name + ".scale", kept.scales, {blocks_of(value.numel())}, std::move(scale_begins)});
     }
   }
   return tensors;
 }
 
 void Optimizer::load_state(std::span<const NamedTensor> tensors, int64_t steps, const std::string& where) {
-  for (const auto& [name, target] : state()) {
-    const std::string& wanted = name;
-    const auto found =
-        std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& given) { return given.first == wanted; });
-    if (found == tensors.end() || found->second.shape() != target.shape() || found->second.dtype() != target.dtype()) {
-      throw Error(fmt::format("the optimizer state '{}' is missing or has another shape or type", wanted), where,
+  for (const StateTensor& target : state()) {
+    const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                    [&](const NamedTensor& given) { return given.first == target.name; });
+    if (found == tensors.end() || found->second.shape() != target.shape || found->second.dtype() != target.dtype()) {
+      throw Error(fmt::format("the optimizer state '{}' is missing or has another shape or type", target.name), where,
                   "start the run anew in another directory");
     }
-    target.copy_from(*stream_, found->second);
+    const Tensor& whole = found->second;
+    const bool has_all = sharding_.rank_count() == 1;
+    target.part.copy_from(*stream_, has_all ? whole : comm::Split{whole, target.begins}.part(sharding_.rank()));
   }
   steps_ = steps;
 }
@@ -166,8 +285,10 @@ constexpr std::array<std::string_view, 1> sgd_moments = {"momentum_buffer"};
 
 class AdamW final : public Optimizer {
  public:
-  AdamW(Stream& stream, std::span<Parameter* const> parameters, const AdamWConfig& config, const StateFormat& format)
-      : Optimizer(stream, parameters, config.lr, config.weight_decay, format, adamw_moments), config_(config) {}
+  AdamW(Stream& stream, std::span<Parameter* const> parameters, const AdamWConfig& config, const StateFormat& format,
+        const Sharding& sharding)
+      : Optimizer(stream, parameters, config.lr, config.weight_decay, format, sharding, adamw_moments),
+        config_(config) {}
 
  private:
   void update(Stream& stream, const kernels::UpdateParams& params) override {
@@ -184,8 +305,9 @@ class AdamW final : public Optimizer {
 
 class Sgd final : public Optimizer {
  public:
-  Sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config, const StateFormat& format)
-      : Optimizer(stream, parameters, config.lr, config.weight_decay, format,
+  Sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config, const StateFormat& format,
+      const Sharding& sharding)
+      : Optimizer(stream, parameters, config.lr, config.weight_decay, format, sharding,
                   config.momentum != 0 ? std::span<const std::string_view>(sgd_moments)
                                        : std::span<const std::string_view>()),
         momentum_(static_cast<float>(config.momentum)) {}
@@ -203,13 +325,13 @@ class Sgd final : public Optimizer {
 }  // namespace
 
 std::unique_ptr<Optimizer> make_adamw(Stream& stream, std::span<Parameter* const> parameters, const AdamWConfig& config,
-                                      const StateFormat& format) {
-  return std::make_unique<AdamW>(stream, parameters, config, format);
+                                      const StateFormat& format, const Sharding& sharding) {
+  return std::make_unique<AdamW>(stream, parameters, config, format, sharding);
 }
 
 std::unique_ptr<Optimizer> make_sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config,
-                                    const StateFormat& format) {
-  return std::make_unique<Sgd>(stream, parameters, config, format);
+                                    const StateFormat& format, const Sharding& sharding) {
+  return std::make_unique<Sgd>(stream, parameters, config, format, sharding);
 }
 
 void zero_grads(Stream& stream, std::span<Parameter* const> parameters) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/optimizer.h"
+#include "runtime/comm/communicator.h"
 #include "runtime/parameter.h"
 
 namespace subspect::runtime::optim {
@@ -43,6 +44,37 @@ struct StateFormat {
   int64_t smallest_int8_tensor = 4096;
 };
 
+/// How ranks share an optimizer's state and work (ZeRO stage 1: Rajbhandari et al., "ZeRO: Memory Optimizations Toward
+/// Training Trillion Parameter Models", SC 2020). Every parameter is cut into slices; a rank keeps the state of as many
+/// successive ones as the others, updates them, and gets the rest of the new weights from the other ranks.
+struct Sharding {
+  comm::Communicator* ranks = nullptr;  ///< outlives the optimizer; nullptr: this process alone
+  /// A multiple of the ranks. The norm of the gradients is summed slice by slice, so that its bits depend on this
+  /// number and not on that of the ranks.
+  int slices = 1;
+
+  int rank_count() const { return ranks == nullptr ? 1 : ranks->size(); }
+  int rank() const { return ranks == nullptr ? 0 : ranks->rank(); }
+  int slices_per_rank() const { return slices / rank_count(); }
+};
+
+/// A tensor cut as the ranks share it. @param group elements that stay together
+comm::Split split(const Tensor& tensor, const Sharding& sharding, int64_t group = kernels::moment_block);
+
+/// A tensor of an optimizer's state, of which this rank has a part.
+struct StateTensor {
+  std::string name;
+  Tensor part;                  ///< of `shape` where one rank has all, else flat
+  Shape shape;                  ///< of the whole
+  std::vector<int64_t> begins;  ///< as in comm::Split
+
+  DType dtype() const { return part.dtype(); }
+};
+
+/// The whole tensor in host memory, on rank 0; undefined on the others. All ranks call it. One that a rank has alone is
+/// returned as it is where it is in host memory.
+Tensor gather_whole(Stream& stream, const StateTensor& state, const Sharding& sharding);
+
 struct StepParams {
   double lr_factor = 1.0;      ///< of the schedule
   double max_grad_norm = 0.0;  ///< gradients are scaled down to this norm, as torch.nn.utils.clip_grad_norm_; 0: never
@@ -60,33 +92,37 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   /// Measures the gradients, clips them, and updates the parameters. Where a gradient is not finite nothing is updated
-  /// and the step does not count. All is queued before the norm is read, which waits for the device, once. The caller
-  /// zeroes the gradients afterwards (`zero_grads`).
+  /// and the step does not count. All is queued before the norm is read, which waits for the device, once; where there
+  /// are several slices it waits before the update. Of each gradient the elements of this rank's slices are read: the
+  /// sum over the ranks (`Communicator::reduce_scatter` of `split`). The caller zeroes the gradients afterwards
+  /// (`zero_grads`).
   GradientNorm step(const StepParams& params);
 
   int64_t steps() const { return steps_; }
   double lr() const { return lr_; }
+  const Sharding& sharding() const { return sharding_; }
 
-  /// The most exact copy of a parameter's values there is: its float32 master weights, else its own.
-  const Tensor& weights(const Parameter& parameter) const;
+  /// The most exact copy of a parameter's values there is: its float32 master weights, of which this rank has a part,
+  /// else its own.
+  StateTensor weights(const Parameter& parameter) const;
 
   /// Moments and master weights under names made of the parameters' own: "<name>.exp_avg", and where that is in 8 bits
-  /// "<name>.exp_avg.scale". Views, not copies.
-  std::vector<NamedTensor> state() const;
+  /// "<name>.exp_avg.scale". Views, not copies; the same list on every rank.
+  std::vector<StateTensor> state() const;
 
-  /// Overwrites the state from tensors of the same names, shapes and types, and the number of steps done; throws Error
-  /// naming what is missing or differs. `where` says in errors where the tensors come from.
+  /// Overwrites the state from whole tensors of the same names, shapes and types, and the number of steps done; throws
+  /// Error naming what is missing or differs. `where` says in errors where the tensors come from.
   void load_state(std::span<const NamedTensor> tensors, int64_t steps, const std::string& where);
 
  protected:
   Optimizer(Stream& stream, std::span<Parameter* const> parameters, double lr, double weight_decay,
-            const StateFormat& format, std::span<const std::string_view> moments);
+            const StateFormat& format, const Sharding& sharding, std::span<const std::string_view> moments);
 
   /// Queues the rule's update of all tensors.
   virtual void update(Stream& stream, const kernels::UpdateParams& params) = 0;
 
  private:
-  // What is kept of one parameter and one moment.
+  // What is kept of one parameter and one moment: the elements of this rank.
   struct KeptMoment {
     std::string name;  // "exp_avg"
     Tensor values;     // float32, or uint8 codes
@@ -94,32 +130,40 @@ class Optimizer {
   };
   struct Slot {
     Parameter* parameter = nullptr;
-    std::string name;  // of the parameter's first part
-    Tensor master;     // float32, or undefined
+    std::string name;   // of the parameter's first part
+    int64_t begin = 0;  // of this rank's elements
+    Tensor master;      // float32, or undefined
     std::vector<KeptMoment> moments;
   };
 
-  kernels::OptimizerTensor record_of(const Slot& slot) const;
+  Tensor kept_zeros(const Shape& whole, DType dtype, int64_t group) const;
+  kernels::OptimizerTensor record_of(const Slot& slot, int slice) const;
   kernels::TensorList list();
+  void measure(const kernels::TensorList& tensors, kernels::GradientSummary* found);
+  kernels::GradientSummary sum_of_slices(const kernels::GradientSummary* found) const;
+  void gather_weights();
 
   Stream* stream_;
   StateFormat format_;
+  Sharding sharding_;
   std::vector<Slot> slots_;
   double lr_;
   double weight_decay_;
   int64_t steps_ = 0;
-  std::vector<kernels::OptimizerTensor> records_;  // what is in device_records_
+  std::vector<kernels::OptimizerTensor>
+      records_;                        // what is in device_records_: all parameters of a slice, then the next
+  std::vector<int64_t> slice_chunks_;  // [slices of this rank + 1]: where their chunks begin
   Tensor device_records_;
   Tensor device_chunks_;
 };
 
 /// AdamW (Loshchilov and Hutter, 2019) as PyTorch computes it.
 std::unique_ptr<Optimizer> make_adamw(Stream& stream, std::span<Parameter* const> parameters, const AdamWConfig& config,
-                                      const StateFormat& format = {});
+                                      const StateFormat& format = {}, const Sharding& sharding = {});
 
 /// Stochastic gradient descent, with momentum as PyTorch computes it.
 std::unique_ptr<Optimizer> make_sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config,
-                                    const StateFormat& format = {});
+                                    const StateFormat& format = {}, const Sharding& sharding = {});
 
 void zero_grads(Stream& stream, std::span<Parameter* const> parameters);
 

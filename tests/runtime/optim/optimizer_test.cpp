@@ -121,7 +121,7 @@ TEST_F(OptimizerTest, StateContinuesBitwise) {
     const auto first = make_adamw(stream(), b_list, config, format);
     for (int i = 0; i < 2; ++i) first->step({});
     std::vector<NamedTensor> saved;
-    for (const auto& [name, tensor] : first->state()) saved.emplace_back(name, tensor.clone(stream()));
+    for (const StateTensor& state : first->state()) saved.emplace_back(state.name, state.part.clone(stream()));
     const auto second = make_adamw(stream(), b_list, config, format);
     second->load_state(saved, first->steps(), "state");
     for (int i = 0; i < 3; ++i) second->step({});
@@ -130,8 +130,8 @@ TEST_F(OptimizerTest, StateContinuesBitwise) {
     const size_t per_tensor = format.master_weights ? 3 : 2;
     ASSERT_EQ(straight->state().size(), 2 * per_tensor + (format.int8_moments ? 2 : 0));
     for (size_t i = 0; i < straight->state().size(); ++i) {
-      EXPECT_EQ(straight->state()[i].first, second->state()[i].first);
-      EXPECT_EQ(host(straight->state()[i].second), host(second->state()[i].second)) << straight->state()[i].first;
+      EXPECT_EQ(straight->state()[i].name, second->state()[i].name);
+      EXPECT_EQ(host(straight->state()[i].part), host(second->state()[i].part)) << straight->state()[i].name;
     }
   }
 }
@@ -142,10 +142,11 @@ TEST_F(OptimizerTest, OnlyLargeTensorsKeepCodes) {
   Parameter* const list[] = {&small, &large};
   const auto optimizer = make_adamw(stream(), list, {}, {.int8_moments = true});
   std::vector<std::string> names;
-  for (const auto& [name, tensor] : optimizer->state()) {
+  for (const StateTensor& state : optimizer->state()) {
+    const std::string& name = state.name;
     names.push_back(name);
-    EXPECT_EQ(tensor.dtype() == DType::uint8, name == "large.exp_avg" || name == "large.exp_avg_sq") << name;
-    EXPECT_EQ(tensor.numel() == 16, name.ends_with(".scale")) << name;
+    EXPECT_EQ(state.dtype() == DType::uint8, name == "large.exp_avg" || name == "large.exp_avg_sq") << name;
+    EXPECT_EQ(state.part.numel() == 16, name.ends_with(".scale")) << name;
   }
   EXPECT_EQ(names, (std::vector<std::string>{"small.exp_avg", "small.exp_avg_sq", "large.exp_avg",
                                              "large.exp_avg.scale", "large.exp_avg_sq", "large.exp_avg_sq.scale"}));
@@ -234,7 +235,8 @@ TEST_F(OptimizerTest, StateThatDoesNotFitIsNamed) {
   Parameter w = make("w", {1.0F}, {1.0F}, {1, 1});
   Parameter* const list[] = {&w};
   const auto optimizer = make_adamw(stream(), list, {});
-  std::vector<NamedTensor> tensors = optimizer->state();
+  std::vector<NamedTensor> tensors;
+  for (const StateTensor& state : optimizer->state()) tensors.emplace_back(state.name, state.part);
   tensors.pop_back();
   try {
     optimizer->load_state(tensors, 1, "state/step-1");
@@ -271,7 +273,7 @@ TEST_F(OptimizerTest, NonFiniteGradientsAreNamedAndNothingIsUpdated) {
   EXPECT_EQ(norm.non_finite, 2);
   EXPECT_EQ(optimizer->steps(), 0);
   EXPECT_EQ(host(a.value)[0], 1.0F);
-  for (const auto& [name, tensor] : optimizer->state()) EXPECT_EQ(host(tensor)[0], 0.0F) << name;
+  for (const StateTensor& state : optimizer->state()) EXPECT_EQ(host(state.part)[0], 0.0F) << state.name;
 }
 
 TEST_F(OptimizerTest, FrozenParametersStay) {
