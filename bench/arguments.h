@@ -1,31 +1,40 @@
-// Arguments of the benchmarks' own, taken out before Google Benchmark reads the rest.
+// The command line and the `main` of every benchmark program.
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace subspect::bench {
 
-/// Takes every "--NAME=VALUE" out of the arguments; the last value, or `otherwise`.
-inline std::string take_argument(int& argc, char** argv, std::string_view name, std::string otherwise) {
-  const std::string prefix = "--" + std::string(name) + "=";
-  int kept = 1;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument.starts_with(prefix)) {
-      otherwise = argument.substr(prefix.size());
-    } else {
-      argv[kept++] = argv[i];
-    }
-  }
-  argc = kept;
-  return otherwise;
-}
+/// The whole number that `text` is; throws UsageError naming the argument for anything else.
+int64_t to_number(std::string_view name, std::string_view text);
 
-inline int64_t take_number(int& argc, char** argv, std::string_view name, int64_t otherwise) {
-  return std::strtoll(take_argument(argc, argv, name, std::to_string(otherwise)).c_str(), nullptr, 10);
-}
+/// Arguments of the form --NAME=VALUE, or --NAME alone. Each is taken out once; `finish` rejects what is left.
+class Arguments {
+ public:
+  Arguments(int argc, const char* const* argv);
+
+  /// The last value given for `name`, else `otherwise`.
+  std::string text(std::string_view name, std::string otherwise);
+  int64_t number(std::string_view name, int64_t otherwise);
+  /// A list with commas between its elements.
+  std::vector<std::string> list(std::string_view name, std::string_view otherwise);
+  bool flag(std::string_view name);
+
+  /// Throws UsageError that names the first argument that nothing has taken.
+  void finish() const;
+
+ private:
+  std::vector<std::string> left_;
+};
+
+/// What a program does after its arguments are split; returns the exit code.
+using Body = std::function<int(Arguments& arguments)>;
+
+/// Runs `body`; prints `usage` for --help, and one line for an error, whose exit code it returns.
+int run_program(std::string_view name, std::string_view usage, int argc, const char* const* argv, const Body& body);
 
 }  // namespace subspect::bench

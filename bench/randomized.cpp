@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "bench/arguments.h"
-#include "experiments/build_info.h"
+#include "bench/rows.h"
 #include "experiments/report/csv_table.h"
 #include "experiments/report/plot.h"
 #include "runtime/linalg/left_basis.h"
@@ -29,6 +29,12 @@ using subspect::runtime::Stream;
 using subspect::runtime::Tensor;
 namespace linalg = subspect::runtime::linalg;
 namespace report = subspect::experiments::report;
+
+constexpr std::string_view usage =
+    "bench_randomized: the randomized decomposition against the Gram one.\n\n"
+    "  --size=N           rows and columns of the matrix; 1024 unless given\n"
+    "  --csv=FILE         the rows, written or drawn\n"
+    "  --plot=FILE.svg    draws the rows instead\n";
 
 constexpr const char* header =
     "device,date,version,commit,rows,cols,spectrum,method,rank,iterations,cpu_seconds,residual,energy_error,"
@@ -81,24 +87,22 @@ double energy_of(const linalg::LeftBasis& basis, int64_t k) {
 }
 
 /// The part of a row before the matrix.
-std::string origin() {
-  const std::time_t now = std::time(nullptr);
-  char date[16];
-  std::strftime(date, sizeof(date), "%Y-%m-%d", std::gmtime(&now));
-  return fmt::format("\"{}\",{},{},{}", subspect::experiments::processor(), date, subspect::experiments::version(),
-                     subspect::experiments::git_hash());
+std::string origin_of(const Stream& stream) {
+  const subspect::bench::Origin origin = subspect::bench::origin_of(stream);
+  return fmt::format("\"{}\",{},{},{}", origin.device, origin.date, origin.version, origin.commit);
 }
 
 void run(Stream& stream, int64_t size, const std::string& path) {
   std::ofstream csv(path);
   csv << header;
+  const std::string origin = origin_of(stream);
   const Tensor d = Tensor::empty(stream, {size, size}, DType::float32);
   fill_normal(stream, d, 1.0, Philox(3));
   for (const std::string spectrum : {"power", "gaussian"}) {
     const Tensor v = matrix_of(stream, size, spectrum);
     const auto line = [&](const char* method, int64_t rank, int64_t steps, const Measurement& m, double energy_error,
                           double projection_error) {
-      csv << fmt::format("{},{},{},{},{},{},{},{:.4f},{:.3e},{:.3e},{:.3e}\n", origin(), size, size, spectrum, method,
+      csv << fmt::format("{},{},{},{},{},{},{},{:.4f},{:.3e},{:.3e},{:.3e}\n", origin, size, size, spectrum, method,
                          rank, steps, m.seconds, m.basis.residual(), energy_error, projection_error)
           << std::flush;
     };
@@ -171,14 +175,17 @@ void draw(const std::string& path, const std::string& file) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int64_t size = subspect::bench::take_number(argc, argv, "size", 1024);
-  const std::string csv = subspect::bench::take_argument(argc, argv, "csv", "randomized_svd.csv");
-  const std::string plot = subspect::bench::take_argument(argc, argv, "plot", "");
-  if (!plot.empty()) {
-    draw(csv, plot);
+  const auto body = [](subspect::bench::Arguments& arguments) {
+    const int64_t size = arguments.number("size", 1024);
+    const std::string csv = arguments.text("csv", "randomized_svd.csv");
+    const std::string plot = arguments.text("plot", "");
+    arguments.finish();
+    if (plot.empty()) {
+      run(*Stream::open({}, 1), size, csv);
+    } else {
+      draw(csv, plot);
+    }
     return 0;
-  }
-  const auto stream = Stream::open({}, 1);
-  run(*stream, size, csv);
-  return 0;
+  };
+  return subspect::bench::run_program("bench_randomized", usage, argc, argv, body);
 }

@@ -1,116 +1,142 @@
-// Optimizer steps of a model with random weights: tokens and declared flops (model/inspect.h) per second, and the
-// allocator's peak beside what plan_training foretells. The first step's loss is checked before steps are timed.
-//
-//   bench_step [--config=configs/models/tiny-llama.json] [--tokens=8192] [--length=512] [--threads=N] [--benchmark_...]
-#include <benchmark/benchmark.h>
+// Optimizer steps of a model with random weights: tokens per second, the part of the peaks that the flops of
+// `step_flops_per_token` reach ("speed of light"), and the allocator's peak beside what plan_training foretells. The
+// loss of the first step is checked.
+#include <fmt/format.h>
 
 #include <cmath>
-#include <cstdio>
-#include <memory>
+#include <optional>
 
-#include "bench/arguments.h"
+#include "bench/shapes.h"
 #include "experiments/training/trainer.h"
 #include "model/inspect.h"
 #include "runtime/error.h"
+#include "runtime/memory.h"
 #include "runtime/random.h"
 
+namespace subspect::bench {
 namespace {
 
-using namespace subspect;  // NOLINT(google-build-using-namespace): the program is this file
+using experiments::TrainingSequence;
 using runtime::DType;
 
-struct Setting {
-  std::shared_ptr<runtime::Stream> stream;
+constexpr std::string_view usage =
+    "bench_step: optimizer steps of models with random weights.\n\n"
+    "  --models=LIST      of bench/shapes; on a GPU 0.5b,1.5b,3b,7b, on the CPU tiny\n"
+    "  --dtypes=LIST      float32, bfloat16 (with float32 master weights); on a GPU bfloat16 unless given\n"
+    "  --tokens=N         of a step, which is one micro-batch\n"
+    "  --length=N         of each sequence; 1024 unless given\n";
+
+/// How memory is saved, from none on; the first that fits is measured.
+struct Saving {
+  bool recompute = false;
+  bool int8_moments = false;
+
+  std::string text() const {
+    return fmt::format("recompute={} moments={}", recompute ? "block" : "none", int8_moments ? "int8" : "float32");
+  }
+};
+constexpr Saving savings[] = {{}, {.recompute = true}, {.recompute = true, .int8_moments = true}};
+
+struct Work {
   model::DecoderConfig config;
-  int64_t tokens = 0;  // of a step, one micro-batch
-  int64_t length = 0;  // of a sequence
+  DType dtype = DType::float32;
+  int64_t tokens = 0;
+  int64_t length = 0;
+
+  bool masters() const { return dtype == DType::bfloat16; }
 };
 
-Setting setting;
+int64_t planned_bytes(const Session& session, const Work& work, const Saving& saving) {
+  return model::plan_training(work.config, {.compute = work.dtype,
+                                            .master_weights = work.masters(),
+                                            .int8_moments = saving.int8_moments,
+                                            .micro_batch_tokens = work.tokens,
+                                            .recompute = saving.recompute,
+                                            .device = session.stream().device().type})
+      .total();
+}
 
-std::vector<experiments::TrainingSequence> random_sequences() {
+/// The allocator rounds sizes up, and libraries take some: so not the last tenth.
+std::optional<Saving> least_saving(const Session& session, const Work& work) {
+  const int64_t available = runtime::available_memory(session.stream()) / 10 * 9;
+  for (const Saving& saving : savings) {
+    if (planned_bytes(session, work, saving) <= available) return saving;
+  }
+  return std::nullopt;
+}
+
+std::vector<TrainingSequence> random_sequences(const Work& work) {
   runtime::Random random(1);
-  std::vector<experiments::TrainingSequence> sequences;
-  for (int64_t i = 0; i < setting.tokens / setting.length; ++i) {
-    experiments::TrainingSequence& sequence = sequences.emplace_back();
-    for (int64_t t = 0; t < setting.length; ++t) {
-      sequence.ids.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(setting.config.vocab_size))));
+  std::vector<TrainingSequence> sequences;
+  for (int64_t i = 0; i < work.tokens / work.length; ++i) {
+    TrainingSequence& sequence = sequences.emplace_back();
+    for (int64_t t = 0; t < work.length; ++t) {
+      sequence.ids.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(work.config.vocab_size))));
     }
     sequence.targets = model::shift_labels(sequence.ids);
-    sequence.predicted = setting.length - 1;
+    sequence.predicted = work.length - 1;
   }
   return sequences;
 }
 
-experiments::Trainer make_trainer(model::Decoder& decoder, bool recompute) {
-  decoder.initialize(*setting.stream, 1);
-  decoder.allocate_grads(*setting.stream);
-  const bool masters = decoder.dtype() == DType::bfloat16;
-  return {*setting.stream,
-          decoder,
-          runtime::optim::make_adamw(*setting.stream, decoder.parameters(), {.lr = 1e-4}, {.master_weights = masters}),
-          {.total_steps = 1 << 20, .micro_batch_tokens = setting.tokens, .recompute = recompute}};
+void measure_step(Session& session, const std::string& name, const Work& work, const Saving& saving) {
+  runtime::Stream& stream = session.stream();
+  session.peaks(work.dtype);  // before the model takes its memory
+  model::Decoder decoder(stream, work.config, work.dtype);
+  decoder.initialize(stream, 1);
+  decoder.allocate_grads(stream);
+  experiments::Trainer trainer(
+      stream, decoder,
+      runtime::optim::make_adamw(stream, decoder.parameters(), {.lr = 1e-4},
+                                 {.master_weights = work.masters(), .int8_moments = saving.int8_moments}),
+      {.total_steps = 1 << 20, .micro_batch_tokens = work.tokens, .recompute = saving.recompute});
+  const std::vector<TrainingSequence> sequences = random_sequences(work);
+  std::vector<const TrainingSequence*> batch;
+  for (const TrainingSequence& sequence : sequences) batch.push_back(&sequence);
+
+  stream.allocator()->reset_peak();
+  const double first_loss = trainer.step(batch).loss;
+  const auto tokens = static_cast<double>(work.length) * static_cast<double>(batch.size());
+  session.measure(
+      {.name = "step",
+       .dtype = work.dtype,
+       .shape = fmt::format("model={} tokens={} length={} {}", name, tokens, work.length, saving.text()),
+       .flops = tokens * step_flops_per_token(work.config, work.length),
+       .tokens = tokens,
+       .memory_bytes = stream.allocator()->stats().peak_bytes,
+       .planned_bytes = planned_bytes(session, work, saving)},
+      [&] { trainer.step(batch); },
+      // Random weights know nothing: the loss is that of equal scores for the whole vocabulary.
+      [&] { return std::abs(first_loss - std::log(static_cast<double>(work.config.vocab_size))) < 0.5; });
 }
 
-double planned_bytes(DType dtype, bool recompute) {
-  return static_cast<double>(model::plan_training(setting.config, {.compute = dtype,
-                                                                   .master_weights = dtype == DType::bfloat16,
-                                                                   .micro_batch_tokens = setting.tokens,
-                                                                   .recompute = recompute})
-                                 .total());
-}
-
-void step(benchmark::State& state, DType dtype, bool recompute) {
-  model::Decoder decoder(*setting.stream, setting.config, dtype);
-  experiments::Trainer trainer = make_trainer(decoder, recompute);
-  const std::vector<experiments::TrainingSequence> sequences = random_sequences();
-  std::vector<const experiments::TrainingSequence*> batch;
-  for (const experiments::TrainingSequence& sequence : sequences) batch.push_back(&sequence);
-  setting.stream->allocator()->reset_peak();
-  // Random weights know nothing: the loss is that of equal scores for the whole vocabulary.
-  const double loss = trainer.step(batch).loss;
-  if (std::abs(loss - std::log(static_cast<double>(setting.config.vocab_size))) > 0.5) {
-    state.SkipWithError("wrong result");
-    return;
+int run(Arguments& arguments) {
+  Session session("step", arguments);
+  const ModelChoice choice =
+      take_models(session, arguments, "tiny", session.on_gpu() ? "bfloat16" : "float32,bfloat16");
+  const int64_t tokens = arguments.number("tokens", session.quick() ? 64 : session.on_gpu() ? 16384 : 4096);
+  const int64_t length = arguments.number("length", session.quick() ? 32 : 1024);
+  arguments.finish();
+  if (length < 2 || tokens < length) {
+    throw runtime::UsageError("there is no sequence to train on", "bench_step", "give --length >= 2, --tokens >= it");
   }
-  for (auto _ : state) trainer.step(batch);
-  const auto tokens = static_cast<double>(state.iterations() * setting.length) * static_cast<double>(batch.size());
-  using benchmark::Counter;
-  state.counters["tokens/s"] = Counter(tokens, Counter::kIsRate);
-  state.counters["FLOP/s"] =
-      Counter(tokens * model::training_flops_per_token(setting.config, setting.length), Counter::kIsRate);
-  state.counters["peak_MB"] = static_cast<double>(setting.stream->allocator()->stats().peak_bytes) / 1e6;
-  state.counters["planned_MB"] = planned_bytes(dtype, recompute) / 1e6;
-}
-
-void add(const char* name, DType dtype, bool recompute) {
-  benchmark::RegisterBenchmark(name, [dtype, recompute](benchmark::State& state) { step(state, dtype, recompute); })
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond);
+  for (const std::string& name : choice.models) {
+    for (const DType dtype : choice.dtypes) {
+      const Work work{read_shape(name), dtype, tokens, length};
+      if (const auto saving = least_saving(session, work)) {
+        measure_step(session, name, work, *saving);
+      } else {
+        std::puts(fmt::format("step {} {}: left out, it does not fit into memory", name, runtime::name(dtype)).c_str());
+      }
+    }
+  }
+  return session.exit_code();
 }
 
 }  // namespace
+}  // namespace subspect::bench
 
-int main(int argc, char** argv) try {
-  setting.stream = runtime::Stream::open(runtime::Device::parse(bench::take_argument(argc, argv, "device", "cpu")),
-                                         static_cast<int>(bench::take_number(argc, argv, "threads", 0)));
-  setting.config =
-      model::read_decoder_config(bench::take_argument(argc, argv, "config", "configs/models/tiny-llama.json"));
-  setting.tokens = bench::take_number(argc, argv, "tokens", 8192);
-  setting.length = bench::take_number(argc, argv, "length", 512);
-  if (setting.length < 2 || setting.tokens < setting.length) {
-    throw runtime::UsageError("there is no sequence to train on", "bench_step", "give --length >= 2, --tokens >= it");
-  }
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  add("step/float32", DType::float32, false);
-  add("step/float32/recompute", DType::float32, true);
-  add("step/bfloat16", DType::bfloat16, false);
-  add("step/bfloat16/recompute", DType::bfloat16, true);
-  benchmark::RunSpecifiedBenchmarks();
-  setting.stream.reset();
-  return 0;
-} catch (const std::exception& error) {
-  std::fprintf(stderr, "bench_step: %s\n", error.what());
-  return 1;
+int main(int argc, char** argv) {
+  using namespace subspect::bench;  // NOLINT(google-build-using-namespace): the program is this file
+  return run_program("bench_step", std::string(usage) + std::string(common_usage), argc, argv, run);
 }

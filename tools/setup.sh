@@ -8,7 +8,7 @@ packages=(
   build-essential g++ cmake ninja-build ccache git pkg-config python3 # the build
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev
   libssl-dev libcurl4-openssl-dev libhwy-dev libopenblas-dev liblapacke-dev zlib1g-dev liblzma-dev libzstd-dev
-  libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev libboost-context-dev # tests and benches
+  libgtest-dev libgmock-dev librapidcheck-dev libboost-context-dev # tests and benches
   clang clang-format clang-tidy libclang-rt-dev                # checks
   chromium                                                     # renders the report in a test
 )
