@@ -61,6 +61,8 @@
   F(cusolverDnXgesvdp_bufferSize)      \
   F(cusolverDnXpotrf)                  \
   F(cusolverDnXpotrf_bufferSize)       \
+  F(cusolverDnXsyevBatched)            \
+  F(cusolverDnXsyevBatched_bufferSize) \
   F(cusolverDnXsyevd)                  \
   F(cusolverDnXsyevd_bufferSize)       \
   F(cusolverDnXsyevdx)                 \

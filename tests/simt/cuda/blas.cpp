@@ -381,15 +381,11 @@ const char* blas_status_text(cublasStatus_t status) {
 
 EMULATED_ENTRY(cublasCreate);
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {
-  return blas_call("cublasCreate", [&] {
-    *handle = new cublasContext;
-    return CUBLAS_STATUS_SUCCESS;
-  });
+  return blas_call("cublasCreate", [&] { return make_handle<cublasStatus_t>(handle, cublasContext()); });
 }
 
 cublasStatus_t cublasDestroy(cublasHandle_t handle) {
-  delete handle;
-  return CUBLAS_STATUS_SUCCESS;
+  return delete_handle<cublasStatus_t>(handle);
 }
 
 EMULATED_ENTRY(cublasSetStream);

@@ -280,18 +280,12 @@ cublasStatus_t queue_product(const MatmulCall& call) {
 
 EMULATED_ENTRY(cublasLtCreate);
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
-  return blas_call("cublasLtCreate", [&] {
-    *handle = new cublasLtContext;
-    return CUBLAS_STATUS_SUCCESS;
-  });
+  return blas_call("cublasLtCreate", [&] { return make_handle<cublasStatus_t>(handle, cublasLtContext()); });
 }
 
 EMULATED_ENTRY(cublasLtDestroy);
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
-  return blas_call("cublasLtDestroy", [&] {
-    delete handle;
-    return CUBLAS_STATUS_SUCCESS;
-  });
+  return blas_call("cublasLtDestroy", [&] { return delete_handle<cublasStatus_t>(handle); });
 }
 
 size_t cublasLtGetVersion() {
@@ -306,17 +300,12 @@ EMULATED_ENTRY(cublasLtMatmulDescCreate);
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* description, cublasComputeType_t compute,
                                         cudaDataType_t scale) {
   return blas_call("cublasLtMatmulDescCreate", [&] {
-    auto* created = new Description;
-    created->compute = compute;
-    created->scale = scale;
-    *description = reinterpret_cast<cublasLtMatmulDesc_t>(created);
-    return CUBLAS_STATUS_SUCCESS;
+    return make_handle<cublasStatus_t>(description, Description{.compute = compute, .scale = scale});
   });
 }
 
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t description) {
-  delete of(description);
-  return CUBLAS_STATUS_SUCCESS;
+  return delete_handle<cublasStatus_t>(of(description));
 }
 
 EMULATED_ENTRY(cublasLtMatmulDescSetAttribute);
@@ -331,27 +320,22 @@ EMULATED_ENTRY(cublasLtMatrixLayoutCreate);
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
                                           uint64_t cols, int64_t stride) {
   return blas_call("cublasLtMatrixLayoutCreate", [&] {
-    *layout = reinterpret_cast<cublasLtMatrixLayout_t>(new Layout{type, rows, cols, stride});
-    return CUBLAS_STATUS_SUCCESS;
+    return make_handle<cublasStatus_t>(layout, Layout{type, rows, cols, stride});
   });
 }
 
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
-  delete of(layout);
-  return CUBLAS_STATUS_SUCCESS;
+  return delete_handle<cublasStatus_t>(of(layout));
 }
 
 EMULATED_ENTRY(cublasLtMatmulPreferenceCreate);
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
-  return blas_call("cublasLtMatmulPreferenceCreate", [&] {
-    *preference = reinterpret_cast<cublasLtMatmulPreference_t>(new Preference);
-    return CUBLAS_STATUS_SUCCESS;
-  });
+  return blas_call("cublasLtMatmulPreferenceCreate",
+                   [&] { return make_handle<cublasStatus_t>(preference, Preference()); });
 }
 
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
-  delete of(preference);
-  return CUBLAS_STATUS_SUCCESS;
+  return delete_handle<cublasStatus_t>(of(preference));
 }
 
 EMULATED_ENTRY(cublasLtMatmulPreferenceSetAttribute);

@@ -12,6 +12,8 @@ namespace emulated {
 struct Options {
   uint64_t seed = 1;                        ///< of the order in which the work of different streams runs
   size_t memory_bytes = size_t{256} << 20;  ///< of the device
+  int compute_major = 8;                    ///< its compute capability
+  int compute_minor = 0;
 };
 
 /// Drops queued work, errors, planned failures and counts. Streams, events and memory stay.
@@ -21,6 +23,8 @@ void reset(const Options& options = {});
 /// "cudaLaunchKernelExC". Fails tests that misspell: throws std::invalid_argument when the stand-in has no such
 /// function.
 void fail_call(std::string_view function, int nth, int status);
+/// The nth matrix from now that an eigensolver of cuSOLVER works on does not converge: its info is 1, its results NaN.
+void fail_convergence(std::string_view function, int nth);
 /// The nth allocation from now, of device or pinned memory, finds no memory.
 void fail_allocation(int nth);
 

@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/simt/cuda/emulated.h"
@@ -102,9 +103,11 @@ struct Device {
 
   std::map<std::string, int64_t, std::less<>> calls;
   std::vector<PlannedFailure> planned;
+  std::vector<PlannedFailure> divergences;
   int allocations_until_failure = 0;
   std::string fault;
   std::string refusal;
+  cudaError_t last_error = cudaSuccess;
 };
 Device& device();
 
@@ -132,8 +135,22 @@ struct EntryPoint {
   const char* name;
 };
 
+/// Whether the matrix that the solver works on is one that must not converge.
+bool planned_divergence(const char* function);
 /// Counts the call. Returns whether a failure is planned for it, with its status.
 bool planned_failure(const char* function, int* status);
+
+/// What calls that make a handle do, and those that give it back. Success is 0 in every library.
+template <class Status, class Handle, class Object>
+Status make_handle(Handle* handle, Object object) {
+  *handle = reinterpret_cast<Handle>(new Object(std::move(object)));
+  return Status{};
+}
+template <class Status, class Object>
+Status delete_handle(Object* object) {
+  delete object;
+  return Status{};
+}
 
 /// Remembers why a call is refused; returns the status.
 template <class Status>
@@ -155,7 +172,7 @@ cudaError_t runtime_call(const char* name, const Body& body) {
   return remember(body());
 }
 
-// ---- queues (streams.cpp)
+// ---- queues (queues.cpp)
 
 /// Tells the shim's race detector of the order between streams.
 void install_queues();
@@ -166,12 +183,26 @@ CUstream_st* find_stream(cudaStream_t handle);
 cudaError_t open_stream(cudaStream_t handle, CUstream_st** stream);
 /// Puts work at the end of the stream, or into the graph that it captures; null then.
 std::shared_ptr<Operation> enqueue(CUstream_st* stream, std::string name, std::function<void()> run);
-bool is_capturing(const CUstream_st* stream);
+/// Runs one operation that the target waits for, or the target.
+void run_one_for(Operation& target);
 /// Runs queued work in a seeded order until the operation is done.
 void run_until(const std::shared_ptr<Operation>& target);
 void run_everything();
+/// Forgets streams that were destroyed and whose work is done.
+void forget_finished_streams();
+
+// ---- captures (graphs.cpp)
+
+bool is_capturing(const CUstream_st* stream);
+bool is_under_way(const std::shared_ptr<Capture>& capture);
+/// Adds a node to the graph that the stream captures.
+void capture_node(CUstream_st* stream, std::string name, std::function<void()> run);
+/// An event or stream of a capture cannot be waited for by the host.
+cudaError_t refuse_in_capture(Capture& capture, const char* what);
 /// Whether calls that a capture forbids must fail now; they also end it.
 bool forbidden_by_capture();
+
+// ---- memory (memory.cpp)
 
 /// Whether page-locked host memory, not given back, holds these bytes.
 bool is_pinned(const void* memory, size_t bytes);

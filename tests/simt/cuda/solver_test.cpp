@@ -211,6 +211,16 @@ TYPED_TEST(Solver, SyevdOfNaNSucceedsWithNaN) {
   EXPECT_TRUE(std::isnan(dw.values()[0]));
 }
 
+TYPED_TEST(Solver, AnEigenproblemCanBeMadeToDiverge) {
+  using T = TypeParam;
+  const Columns<T> a = random_lower<T>(4, 0, 1);
+  const DeviceArray<T> da(a.values), dw(4);
+  fail_convergence("cusolverDnXsyevd", 1);
+  EXPECT_EQ(this->eigen(da, 4, a.stride, dw), 1);
+  EXPECT_TRUE(std::isnan(dw.values()[0]));
+  EXPECT_THROW(fail_convergence("cusolverDnXsyev", 1), std::invalid_argument);
+}
+
 TYPED_TEST(Solver, SyevdxGivesARange) {
   using T = TypeParam;
   const Columns<T> a = random_lower<T>(6, 0, 2);
@@ -235,6 +245,85 @@ TYPED_TEST(Solver, SyevdxGivesARange) {
   const std::vector<T> every = all_w.values();
   EXPECT_TRUE(std::equal(every.begin() + 3, every.end(), w.begin()));
   expect_eigenvectors(a, Columns<T>{6, 6, a.stride, da.values()}, w, 3);
+}
+
+/// Runs cusolverDnXsyevBatched on matrices [stride, n] and checks its workspace; by matrix its info.
+template <class T>
+std::vector<int> batched_eigen(cusolverDnHandle_t handle, cusolverDnParams_t params, int n, int stride, int count,
+                               const DeviceArray<T>& a, const DeviceArray<T>& w) {
+  constexpr cudaDataType type = real_type<T>;
+  size_t device_bytes = 0;
+  size_t host_bytes = 0;
+  EXPECT_EQ(
+      cusolverDnXsyevBatched_bufferSize(handle, params, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, n, type,
+                                        a.data(), stride, type, w.data(), type, &device_bytes, &host_bytes, count),
+      CUSOLVER_STATUS_SUCCESS)
+      << refusal();
+  const DeviceArray<std::byte> workspace(device_bytes);
+  std::vector<std::byte> on_host(host_bytes);
+  const DeviceArray<int> info(static_cast<size_t>(count));
+  const auto run = [&](size_t bytes) {
+    return cusolverDnXsyevBatched(handle, params, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER, n, type, a.data(),
+                                  stride, type, w.data(), type, workspace.data(), bytes, on_host.data(), host_bytes,
+                                  info.data(), count);
+  };
+  EXPECT_EQ(run(device_bytes - 1), CUSOLVER_STATUS_INVALID_VALUE) << "a workspace too small";
+  EXPECT_EQ(run(device_bytes), CUSOLVER_STATUS_SUCCESS) << refusal();
+  return info.values();
+}
+
+/// Matrices one behind the other.
+template <class T>
+std::vector<T> packed(const std::vector<Columns<T>>& matrices) {
+  std::vector<T> all;
+  for (const Columns<T>& matrix : matrices) all.insert(all.end(), matrix.values.begin(), matrix.values.end());
+  return all;
+}
+
+TYPED_TEST(Solver, SyevBatchedGivesEigenvectorsOfEachTriangle) {
+  using T = TypeParam;
+  const std::vector<Columns<T>> all = {random_lower<T>(5, 0, 1), random_lower<T>(5, 0, 2), random_lower<T>(5, 0, 3)};
+  const DeviceArray<T> da(packed(all)), dw(15);
+  ASSERT_EQ(batched_eigen(this->handle_, this->params_, 5, all[0].stride, 3, da, dw), std::vector<int>(3, 0));
+  const std::vector<T> vectors = da.values();
+  const std::vector<T> values = dw.values();
+  for (size_t i = 0; i < all.size(); ++i) {
+    const size_t size = all[i].values.size();
+    const auto from = vectors.begin() + static_cast<std::ptrdiff_t>(i * size);
+    const auto first = values.begin() + static_cast<std::ptrdiff_t>(5 * i);
+    const std::vector<T> w(first, first + 5);
+    const Columns<T> found{5, 5, all[i].stride, {from, from + static_cast<std::ptrdiff_t>(size)}};
+    EXPECT_TRUE(std::is_sorted(w.begin(), w.end()));
+    expect_orthonormal_columns(found, 5);
+    expect_eigenvectors(all[i], found, w, 5);
+  }
+}
+
+TYPED_TEST(Solver, SyevBatchedSaysWhichMatrixDidNotConverge) {
+  using T = TypeParam;
+  const std::vector<Columns<T>> all = {random_lower<T>(4, 0, 1), random_lower<T>(4, 0, 2)};
+  const DeviceArray<T> da(packed(all)), dw(8);
+  fail_convergence("cusolverDnXsyevBatched", 2);
+  EXPECT_EQ(batched_eigen(this->handle_, this->params_, 4, all[0].stride, 2, da, dw), (std::vector<int>{0, 1}));
+  const std::vector<T> w = dw.values();
+  EXPECT_FALSE(std::isnan(w[3]));
+  EXPECT_TRUE(std::isnan(w[4]));
+}
+
+TYPED_TEST(Solver, SyevBatchedIsLimitedTo32BitsOfElements) {
+  using T = TypeParam;
+  constexpr cudaDataType real = real_type<T>;
+  const DeviceArray<T> a(16), w(4);
+  const auto query = [&](int64_t n, int64_t stride, int64_t count) {
+    size_t bytes = 0;
+    return cusolverDnXsyevBatched_bufferSize(this->handle_, this->params_, CUSOLVER_EIG_MODE_VECTOR,
+                                             CUBLAS_FILL_MODE_LOWER, n, real, a.data(), stride, real, w.data(), real,
+                                             &bytes, &bytes, count);
+  };
+  EXPECT_EQ(query(512, 512, 8191), CUSOLVER_STATUS_SUCCESS);
+  EXPECT_EQ(query(512, 512, 8192), CUSOLVER_STATUS_INVALID_VALUE);
+  EXPECT_EQ(query(512, 511, 2), CUSOLVER_STATUS_INVALID_VALUE);
+  EXPECT_EQ(query(512, 512, 0), CUSOLVER_STATUS_INVALID_VALUE);
 }
 
 TYPED_TEST(Solver, PotrfFactorsOrSaysWhereItFailed) {

@@ -26,7 +26,7 @@ class EmulatedProgram : public ProgramTest {
     ::unsetenv("SUBSPECT_EMULATED");
   }
 
-  /// What the emulated device is like: see tests/simt/cuda/runtime.cpp.
+  /// What the emulated device is like: see tests/simt/cuda/state.cpp.
   static void emulate(const char* text) { ::setenv("SUBSPECT_EMULATED", text, 1); }
 
   static std::string fixture(const std::string& name) {
