@@ -2,7 +2,7 @@
 #
 # One binary serves compute capability 8.0 and up: machine code for 8.x (sm_80) and 9.0 (sm_90a), and PTX of 8.0 that the
 # driver compiles for what comes later. A file with sm90 in its name is compiled for sm_90a only.
-set(SUBSPECT_CUDA AUTO CACHE STRING "CUDA backend: AUTO (when a toolkit of 12.4 or newer is found), ON or OFF")
+set(SUBSPECT_CUDA AUTO CACHE STRING "CUDA backend: AUTO (when a toolkit of 12.8 or newer is found), ON or OFF")
 set_property(CACHE SUBSPECT_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT SUBSPECT_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "SUBSPECT_CUDA is '${SUBSPECT_CUDA}'; it must be AUTO, ON or OFF")
@@ -17,9 +17,9 @@ if(NOT SUBSPECT_CUDA STREQUAL "OFF")
   else()
     set(CUDAToolkit_ROOT ${SUBSPECT_NVCC}/../..)
     get_filename_component(CUDAToolkit_ROOT ${CUDAToolkit_ROOT} ABSOLUTE)
-    find_package(CUDAToolkit 12.4 QUIET)
+    find_package(CUDAToolkit 12.8 QUIET)
     if(NOT CUDAToolkit_FOUND)
-      set(cuda_missing "the toolkit of ${SUBSPECT_NVCC} is older than 12.4 or incomplete")
+      set(cuda_missing "the toolkit of ${SUBSPECT_NVCC} is older than 12.8 or incomplete")
     elseif(NOT TARGET CUDA::cudart_static OR NOT TARGET CUDA::cublasLt OR NOT TARGET CUDA::cusolver)
       set(cuda_missing "the toolkit of ${SUBSPECT_NVCC} lacks libcudart_static, cuBLAS or cuSOLVER")
     else()

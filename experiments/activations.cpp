@@ -93,13 +93,7 @@ void Activations::visit(Fields& f) {
       "bootstrap resamples of the prompts for the columns mso_low and mso_high (95 %); 0: no such columns; each costs "
       "as much as the comparison itself, two decompositions per layer",
       Rule().at_least(0));
-  f.field("method", method_,
-          "of the decomposition: gram (eigenvectors of the Gram matrix), exact (a singular value decomposition), "
-          "randomized (leading vectors by block Krylov iteration); auto chooses by size and by how many are needed",
-          Rule().one_of({"auto", "gram", "exact", "randomized"}));
-  f.field("tolerance", tolerance_,
-          "of randomized: it iterates until ||V V^T u - s^2 u|| / s^2 of every vector is at most this",
-          Rule().above(0));
+  decomposition_.visit(f);
   f.field("seed", seed_, "of the draw of prompts and of the resamples", Rule().at_least(0));
 }
 
@@ -158,14 +152,16 @@ bool Activations::finished(const Tables& tables, const std::string& model, const
 }
 
 void Activations::run(RunContext& context) {
-  std::vector<std::string> columns = {"model", "layer", "energy",     "k_a",        "k_b",
-                                      "d",     "mso",   "mso_random", "mso_control"};
+  std::vector<std::string> columns = {"model", "layer",      "energy",      "k_a",    "k_b",     "d",
+                                      "mso",   "mso_random", "mso_control", "method", "residual"};
   if (resamples_ > 0) columns.insert(columns.end(), {"mso_low", "mso_high"});
   Tables tables = {subspace::KeyedTable(context.dir.table(columns), {"model", "layer", "energy"}),
                    subspace::KeyedTable(context.dir.table({"model", "layer", "method", "accuracy", "accuracy_low",
                                                            "accuracy_high", "separation", "n"},
                                                           "probes"),
                                         {"model", "layer", "method"})};
+  runtime::linalg::BasisOptions basis = decomposition_.options(context);
+  basis.energy = *std::max_element(energies_.begin(), energies_.end());
   const std::vector<std::string> useful = prompts_.useful.read(static_cast<uint64_t>(seed_));
   const std::vector<std::string> harmful = prompts_.harmful.read(static_cast<uint64_t>(seed_));
   for (const auto& [name, path] : models_) {
@@ -177,7 +173,7 @@ void Activations::run(RunContext& context) {
       for (size_t i = 0; i < layers.size(); ++i) {
         if (finished(tables, name, {layers[i]})) continue;
         probe_layer(context, name, layers[i], useful_states[i], harmful_states[i], tables);
-        compare_layer(context, name, layers[i], useful_states[i], harmful_states[i], tables);
+        compare_layer(context, name, layers[i], useful_states[i], harmful_states[i], basis, tables);
       }
     }
     tables.results.write();
@@ -201,12 +197,10 @@ std::vector<runtime::Tensor> Activations::states(RunContext& context, const std:
 }
 
 void Activations::compare_layer(RunContext& context, const std::string& name, int64_t layer,
-                                const runtime::Tensor& useful, const runtime::Tensor& harmful, Tables& tables) const {
+                                const runtime::Tensor& useful, const runtime::Tensor& harmful,
+                                const runtime::linalg::BasisOptions& basis, Tables& tables) const {
   context.stop_if_interrupted();
   const std::string label = fmt::format("hidden state {} of {}", layer, name);
-  const runtime::linalg::BasisOptions basis = {.method = runtime::linalg::parse_basis_method(method_),
-                                               .energy = *std::max_element(energies_.begin(), energies_.end()),
-                                               .tolerance = tolerance_};
   const subspace::ActivationOverlap overlap =
       subspace::compare_activations(context.stream, useful, harmful, energies_, center_, basis, label);
   std::vector<subspace::Interval> intervals;
@@ -228,7 +222,9 @@ void Activations::compare_layer(RunContext& context, const std::string& name, in
                         {"d", row.d},
                         {"mso", row.mso},
                         {"mso_random", row.mso_random},
-                        {"mso_control", overlap.control.empty() ? Cell() : Cell(overlap.control[i].mso)}};
+                        {"mso_control", overlap.control.empty() ? Cell() : Cell(overlap.control[i].mso)},
+                        {"method", overlap.method},
+                        {"residual", overlap.residual}};
     if (!intervals.empty()) {
       cells = subspace::joined(std::move(cells), {{"mso_low", intervals[i].low}, {"mso_high", intervals[i].high}});
     }

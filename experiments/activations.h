@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "experiments/experiment.h"
+#include "experiments/subspace/decomposition.h"
 #include "runtime/tensor.h"
 
 namespace subspect::experiments {
@@ -52,7 +53,7 @@ class Activations final : public Experiment {
                                       const std::filesystem::path& directory, const std::vector<int64_t>& layers,
                                       const std::vector<std::string>& texts) const;
   void compare_layer(RunContext& context, const std::string& name, int64_t layer, const runtime::Tensor& useful,
-                     const runtime::Tensor& harmful, Tables& tables) const;
+                     const runtime::Tensor& harmful, const runtime::linalg::BasisOptions& basis, Tables& tables) const;
   void probe_layer(RunContext& context, const std::string& name, int64_t layer, const runtime::Tensor& useful,
                    const runtime::Tensor& harmful, Tables& tables) const;
 
@@ -65,8 +66,7 @@ class Activations final : public Experiment {
   int64_t max_length_ = 512;
   int64_t batch_tokens_ = 4096;
   int64_t resamples_ = 0;
-  std::string method_ = "auto";
-  double tolerance_ = 1e-3;
+  subspace::DecompositionFields decomposition_;
   int64_t seed_ = 123;
 };
 

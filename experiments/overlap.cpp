@@ -47,13 +47,7 @@ void Overlap::visit(Fields& f) {
   if (f.when(baseline_draws_ > 0, "baseline_draws is positive")) {
     f.field("seed", seed_, "of the random subspaces", Rule().at_least(0));
   }
-  f.field("method", method_,
-          "of the decomposition: gram (eigenvectors of the Gram matrix), exact (a singular value decomposition), "
-          "randomized (leading vectors by block Krylov iteration); auto chooses by size and by how many are needed",
-          Rule().one_of({"auto", "gram", "exact", "randomized"}));
-  f.field("tolerance", tolerance_,
-          "of randomized: it iterates until ||V V^T u - s^2 u|| / s^2 of every vector is at most this",
-          Rule().above(0));
+  decomposition_.visit(f);
 }
 
 Plan Overlap::plan(const PlanContext& context) const {
@@ -123,7 +117,7 @@ void Overlap::run(RunContext& context) {
   settings.spectrum_points = spectrum_points_;
   settings.baseline_draws = baseline_draws_;
   settings.seed = static_cast<uint64_t>(seed_);
-  settings.basis = {.method = runtime::linalg::parse_basis_method(method_), .tolerance = tolerance_};
+  settings.basis = decomposition_.options(context);
   subspace::OverlapRun(context, std::move(settings), reference, std::move(models)).run();
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "experiments/experiment.h"
+#include "experiments/subspace/decomposition.h"
 
 namespace subspect::experiments {
 
@@ -30,8 +31,7 @@ class Overlap final : public Experiment {
   int64_t spectrum_points_ = 64;
   int64_t baseline_draws_ = 0;
   int64_t seed_ = 42;
-  std::string method_ = "auto";
-  double tolerance_ = 1e-3;
+  subspace::DecompositionFields decomposition_;
 };
 
 }  // namespace subspect::experiments

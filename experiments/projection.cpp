@@ -67,16 +67,10 @@ void Projection::visit(Fields& f) {
       "rounding", rounding_,
       "checkpoint: A + Q in float32, stored in the checkpoint's dtype; float16: Q to float16 first, as the reference",
       Rule().one_of({"checkpoint", "float16"}));
-  f.field("method", method_,
-          "of the decomposition: gram (eigenvectors of the Gram matrix), exact (a singular value decomposition), "
-          "randomized (leading vectors by block Krylov iteration); auto chooses by size and by how many are needed",
-          Rule().one_of({"auto", "gram", "exact", "randomized"}));
-  f.field("tolerance", tolerance_,
-          "of randomized: it iterates until ||V V^T u - s^2 u|| / s^2 of every vector is at most this",
-          Rule().above(0));
+  decomposition_.visit(f);
   const bool draws_from_all = std::count(bases_.begin(), bases_.end(), "random_k") > 0;
-  f.check(method_ != "randomized" || !draws_from_all, "method", "random_k draws from all singular vectors",
-          "use method auto or gram, or leave random_k out");
+  f.check(decomposition_.method != "randomized" || !draws_from_all, "method",
+          "random_k draws from all singular vectors", "use method auto or gram, or leave random_k out");
   f.field("seed", seed_, "of the random bases", Rule().at_least(0));
   std::set<std::string> names = {"base", "aligned"};
   for (const auto& model : finetuned_) {
@@ -99,7 +93,6 @@ subspace::ProjectionSettings Projection::settings() const {
   settings.draws = draws_;
   settings.tensors = tensors_;
   settings.rounding = rounding_ == "float16" ? subspace::Rounding::float16 : subspace::Rounding::checkpoint;
-  settings.basis = {.method = runtime::linalg::parse_basis_method(method_), .tolerance = tolerance_};
   settings.seed = static_cast<uint64_t>(seed_);
   return settings;
 }
@@ -179,7 +172,9 @@ void Projection::run(RunContext& context) {
   };
   subspace::ModelConsumer consumer;
   if (scorer || save_models_) consumer = consume;
-  subspace::ProjectionRun(context, settings(), opened.sources(), columns, std::move(consumer)).run();
+  subspace::ProjectionSettings settings = this->settings();
+  settings.basis = decomposition_.options(context);
+  subspace::ProjectionRun(context, std::move(settings), opened.sources(), columns, std::move(consumer)).run();
 }
 
 }  // namespace subspect::experiments

@@ -10,6 +10,7 @@
 
 #include "experiments/evaluate.h"
 #include "experiments/experiment.h"
+#include "experiments/subspace/decomposition.h"
 
 namespace subspect::experiments {
 
@@ -38,8 +39,7 @@ class Projection final : public Experiment {
   std::vector<TaskConfig> evaluate_;
   bool save_models_ = false;
   std::string rounding_ = "checkpoint";
-  std::string method_ = "auto";
-  double tolerance_ = 1e-3;
+  subspace::DecompositionFields decomposition_;
   int64_t seed_ = 42;
 };
 

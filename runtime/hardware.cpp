@@ -48,11 +48,19 @@ double dense_bfloat16_flops(std::string_view gpu) {
   return found == peaks.end() ? 0 : found->teraflops * 1e12;
 }
 
+// CUDA C++ Programming Guide, throughput of native arithmetic instructions.
+bool has_fast_float64(int major, int minor) {
+  return (major == 8 || major == 9 || major == 10) && minor == 0;
+}
+
 Hardware hardware_of(Device device) {
   if constexpr (built_with_cuda) {
     if (device.type == DeviceType::cuda) {
       const cuda::GpuInfo gpu = cuda::usable_gpu(device.index);
-      return {.name = gpu.name, .memory_bytes = gpu.total_bytes, .bfloat16_flops = dense_bfloat16_flops(gpu.name)};
+      return {.name = gpu.name,
+              .memory_bytes = gpu.total_bytes,
+              .bfloat16_flops = dense_bfloat16_flops(gpu.name),
+              .fast_float64 = has_fast_float64(gpu.major, gpu.minor)};
     }
   }
   return {};

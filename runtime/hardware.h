@@ -13,7 +13,12 @@ struct Hardware {
   std::string name;           ///< "NVIDIA H200"
   int64_t memory_bytes = 0;   ///< of the device, in all
   double bfloat16_flops = 0;  ///< `dense_bfloat16_flops` of the name
+  bool fast_float64 = false;  ///< `has_fast_float64` of the compute capability
 };
+
+/// Whether GPUs of this compute capability compute in float64 at half the rate of float32 (8.0, 9.0, 10.0); all others
+/// do at a 32nd or 64th of it.
+bool has_fast_float64(int major, int minor);
 
 /// Of a GPU; all empty for the CPU, whose speed is measured instead. Throws Error when the GPU cannot be used.
 Hardware hardware_of(Device device);

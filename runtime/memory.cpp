@@ -20,7 +20,9 @@ int64_t read_limit(const char* path, int64_t fallback) {
   return stream >> value ? value : fallback;
 }
 
-int64_t host_memory_available() {
+}  // namespace
+
+int64_t available_host_memory() {
   constexpr int64_t no_limit = std::numeric_limits<int64_t>::max();
   int64_t available = no_limit;
   std::ifstream stream("/proc/meminfo");
@@ -35,14 +37,12 @@ int64_t host_memory_available() {
   return available == no_limit ? int64_t{4} << 30 : available;
 }
 
-}  // namespace
-
 int64_t available_memory(const Stream& stream) {
   return dispatch_device(stream, [&]<class D>(kernels::Context<D> /*context*/) {
     if constexpr (std::same_as<D, kernels::Cuda>) {
       return cuda::free_bytes(stream.device().index) + stream.allocator()->stats().cached_bytes;
     } else {
-      return host_memory_available();
+      return available_host_memory();
     }
   });
 }

@@ -11,4 +11,7 @@ namespace subspect::runtime {
 /// control group; on a GPU what nobody holds and what the stream's allocator keeps for reuse.
 int64_t available_memory(const Stream& stream);
 
+/// The same of the host, whatever the stream.
+int64_t available_host_memory();
+
 }  // namespace subspect::runtime

@@ -8,6 +8,7 @@
 #include "experiments/subspace/columns.h"
 #include "experiments/subspace/factors.h"
 #include "runtime/error.h"
+#include "runtime/linalg/bases.h"
 #include "runtime/linalg/parallel.h"
 #include "runtime/linalg/products.h"
 #include "runtime/memory.h"
@@ -43,18 +44,25 @@ void take_last_tokens(runtime::Stream& stream, const Tensor& hidden, std::span<c
   }
 }
 
-std::vector<EnergyOverlap> compare(runtime::Stream& stream, const Tensor& a, const Tensor& b,
-                                   const std::vector<double>& energies, bool center,
-                                   const runtime::linalg::BasisOptions& basis, const std::string& label) {
-  const auto basis_of = [&](const Tensor& states) {
-    Tensor matrix = states;
-    if (center) {
-      matrix = every_column(states, 0, 1);
-      center_rows(matrix);
-    }
-    return LeftBasis::compute(stream, runtime::linalg::on_device(stream, matrix), label, basis);
-  };
-  return compare_subspaces(stream, basis_of(a), basis_of(b), energies);
+/// The bases of several matrices of states, decomposed together.
+std::vector<LeftBasis> bases_of(runtime::Stream& stream, size_t count, const std::function<Tensor(size_t)>& states,
+                                const runtime::linalg::BasisOptions& options, const std::string& label) {
+  std::vector<LeftBasis> bases(count);
+  runtime::linalg::for_each_basis(
+      stream, count,
+      [&](size_t i) {
+        return runtime::linalg::BasisRequest{runtime::linalg::on_device(stream, states(i)), label, options};
+      },
+      [&](size_t i, LeftBasis basis) { bases[i] = std::move(basis); });
+  return bases;
+}
+
+/// The states, or a copy less their mean.
+Tensor centered(const Tensor& states, bool center) {
+  if (!center) return states;
+  const Tensor matrix = every_column(states, 0, 1);
+  center_rows(matrix);
+  return matrix;
 }
 
 }  // namespace
@@ -98,12 +106,16 @@ std::vector<Tensor> last_token_states(RunContext& context, model::Decoder& decod
 ActivationOverlap compare_activations(runtime::Stream& stream, const Tensor& useful, const Tensor& harmful,
                                       const std::vector<double>& energies, bool center,
                                       const runtime::linalg::BasisOptions& basis, const std::string& label) {
+  std::vector<Tensor> states = {useful, harmful};
+  if (useful.size(1) >= 2) states.insert(states.end(), {every_column(useful, 0, 2), every_column(useful, 1, 2)});
+  const std::vector<LeftBasis> bases = bases_of(
+      stream, states.size(), [&](size_t i) { return centered(states[i], center); }, basis, label);
   ActivationOverlap result;
-  result.pair = compare(stream, useful, harmful, energies, center, basis, label);
-  if (useful.size(1) >= 2) {
-    result.control =
-        compare(stream, every_column(useful, 0, 2), every_column(useful, 1, 2), energies, center, basis, label);
-  }
+  result.pair = compare_subspaces(stream, bases[0], bases[1], energies);
+  if (bases.size() > 2) result.control = compare_subspaces(stream, bases[2], bases[3], energies);
+  result.method = name(bases[0].method());
+  if (bases[1].method() != bases[0].method()) result.method += fmt::format("/{}", name(bases[1].method()));
+  result.residual = std::max(bases[0].residual(), bases[1].residual());
   return result;
 }
 
@@ -111,20 +123,24 @@ std::vector<Interval> resampled_overlaps(RunContext& context, const Tensor& usef
                                          const std::vector<double>& energies, const ResampleOptions& options) {
   const auto count = static_cast<size_t>(options.resamples);
   std::vector<std::vector<double>> msos(energies.size(), std::vector<double>(count));
-  const auto basis_of = [&](const Tensor& states, size_t resample, const char* set) {
-    const std::string sequence = fmt::format("resample/{}/{}/{}", options.label, resample, set);
-    const Tensor columns =
-        resampled_columns(states, resample_counts(states.size(1), options.seed, sequence), options.center);
-    return LeftBasis::compute(context.stream, runtime::linalg::on_device(context.stream, columns), options.label,
-                              options.basis);
+  const auto resampled = [&](size_t resample, bool first) {
+    const Tensor& states = first ? useful : harmful;
+    const std::string sequence =
+        fmt::format("resample/{}/{}/{}", options.label, resample, first ? "useful" : "harmful");
+    return resampled_columns(states, resample_counts(states.size(1), options.seed, sequence), options.center);
   };
   const int64_t bytes = factor_workspace_bytes(useful.shape(), 0) + factor_workspace_bytes(harmful.shape(), 0);
-  runtime::linalg::for_each_matrix_within(
+  runtime::linalg::for_each_range_within(
       context.stream, count, runtime::available_memory(context.stream) / 2, [&](size_t) { return bytes; },
-      [&](size_t r) {
-        const std::vector<EnergyOverlap> rows =
-            compare_subspaces(context.stream, basis_of(useful, r, "useful"), basis_of(harmful, r, "harmful"), energies);
-        for (size_t i = 0; i < rows.size(); ++i) msos[i][r] = rows[i].mso;
+      [&](size_t begin, size_t end) {
+        const std::vector<LeftBasis> bases = bases_of(
+            context.stream, 2 * (end - begin), [&](size_t i) { return resampled(begin + i / 2, i % 2 == 0); },
+            options.basis, options.label);
+        for (size_t r = begin; r < end; ++r) {
+          const size_t at = 2 * (r - begin);
+          const std::vector<EnergyOverlap> rows = compare_subspaces(context.stream, bases[at], bases[at + 1], energies);
+          for (size_t i = 0; i < rows.size(); ++i) msos[i][r] = rows[i].mso;
+        }
       },
       [&] { context.stop_if_interrupted(); });
   std::vector<Interval> intervals;

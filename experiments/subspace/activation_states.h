@@ -33,6 +33,8 @@ std::vector<runtime::Tensor> last_token_states(RunContext& context, model::Decod
 struct ActivationOverlap {
   std::vector<EnergyOverlap> pair;     ///< useful against harmful
   std::vector<EnergyOverlap> control;  ///< the even useful columns against the odd ones; empty for fewer than 2 columns
+  std::string method;                  ///< of the pair's decompositions; "gram/exact" where the two differ
+  double residual = 0;                 ///< the larger of the two
 };
 
 /// Compares the left bases of two sets of states, [hidden, prompts] each; centred beforehand if asked.

@@ -50,12 +50,15 @@ SplitSums measure(Stream& stream, const Tensor& update, const Tensor& alignment)
   return sums;
 }
 
-void decompose(Stream& stream, const Tensor& alignment, const FactorOptions& options, Factors& factors,
-               LeftBasis& basis) {
-  runtime::linalg::BasisOptions asked = options.basis;
-  const int64_t side = std::min(factors.rows, factors.cols);
-  if (splits_by_rank(options.leading_fraction)) asked.rank = rank_of_fraction(options.leading_fraction, side);
-  basis = LeftBasis::compute(stream, alignment, factors.tensor, asked);
+Tensor alignment_of(Stream& stream, const UpdateSources& sources, const std::string& tensor) {
+  return as_matrix(difference(stream, *sources.aligned, *sources.base, tensor));
+}
+
+bool is_matrix(const UpdateSources& sources, const std::string& tensor) {
+  return sources.aligned->info(tensor).shape.size() >= 2;
+}
+
+void describe(Stream& stream, const LeftBasis& basis, const FactorOptions& options, Factors& factors) {
   factors.rank = basis.rank();
   factors.method = runtime::linalg::name(basis.method());
   factors.residual = basis.residual();
@@ -151,21 +154,32 @@ void Factors::spill(Stream& stream, const std::filesystem::path& file) {
   for (size_t i = 0; i < coefficients.size(); ++i) coefficients[i].values = mapped.tensor(specs[i + 1].name);
 }
 
+std::optional<runtime::linalg::BasisRequest> basis_request(Stream& stream, const UpdateSources& sources,
+                                                           const std::string& tensor, const BasisChoice& choice,
+                                                           const FactorOptions& options) {
+  if (!is_matrix(sources, tensor) || choice.basis == Basis::random) return std::nullopt;
+  runtime::linalg::BasisRequest request{alignment_of(stream, sources, tensor), tensor, options.basis};
+  if (splits_by_rank(options.leading_fraction)) {
+    const int64_t side = std::min(request.matrix.size(0), request.matrix.size(1));
+    request.options.rank = rank_of_fraction(options.leading_fraction, side);
+  }
+  return request;
+}
+
 Factors make_factors(Stream& stream, const UpdateSources& sources, const std::string& tensor, const BasisChoice& choice,
-                     const FactorOptions& options) {
-  const Tensor alignment = as_matrix(difference(stream, *sources.aligned, *sources.base, tensor));
+                     const FactorOptions& options, const LeftBasis& basis) {
+  const Tensor alignment = basis.matrix().defined() ? basis.matrix() : alignment_of(stream, sources, tensor);
   Factors factors;
   factors.tensor = tensor;
-  factors.is_matrix = sources.aligned->info(tensor).shape.size() >= 2;
+  factors.is_matrix = is_matrix(sources, tensor);
   factors.rows = alignment.size(0);
   factors.cols = alignment.size(1);
-  LeftBasis basis;
   if (!factors.is_matrix) {
     factors.method = "direction";
   } else if (choice.basis == Basis::random) {
     draw(stream, choice, options, factors);
   } else {
-    decompose(stream, alignment, options, factors, basis);
+    describe(stream, basis, options, factors);
   }
   for (const WeightSource* finetuned : sources.finetuned) {
     const Tensor update = as_matrix(difference(stream, *finetuned, *sources.aligned, tensor));

@@ -4,12 +4,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "experiments/subspace/update_split.h"
 #include "experiments/subspace/weights.h"
-#include "runtime/linalg/left_basis.h"
+#include "runtime/linalg/bases.h"
 #include "runtime/tensor.h"
 
 namespace subspect::experiments::subspace {
@@ -78,9 +79,15 @@ struct Factors {
   int64_t kept_bytes() const;
 };
 
-/// Decomposes one tensor of one family: `choice.basis` random draws vectors, the other two share V's decomposition.
+/// The decomposition of V that one tensor of one family needs; nothing for a vector, and for Basis::random.
+std::optional<runtime::linalg::BasisRequest> basis_request(runtime::Stream& stream, const UpdateSources& sources,
+                                                           const std::string& tensor, const BasisChoice& choice,
+                                                           const FactorOptions& options);
+
+/// The factors of one tensor of one family: `choice.basis` random draws vectors, the other two share V's decomposition.
+/// @param basis what basis_request asks for, or empty.
 Factors make_factors(runtime::Stream& stream, const UpdateSources& sources, const std::string& tensor,
-                     const BasisChoice& choice, const FactorOptions& options);
+                     const BasisChoice& choice, const FactorOptions& options, const runtime::linalg::LeftBasis& basis);
 
 /// Peak bytes that `make_factors` needs for a tensor of this shape.
 int64_t factor_workspace_bytes(const runtime::Shape& shape, int64_t finetuned);

@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "experiments/subspace/factors.h"
+#include "runtime/linalg/bases.h"
 #include "runtime/linalg/parallel.h"
 #include "runtime/linalg/spectrum.h"
 #include "runtime/memory.h"
@@ -88,13 +91,16 @@ void OverlapRun::run() {
                                           static_cast<int64_t>(groups_.size() - open.size()));
   std::vector<Output> outputs(open.size());
   size_t written = 0;
-  linalg::for_each_matrix_within(
+  linalg::for_each_range_within(
       context_.stream, open.size(),
       settings_.memory_budget > 0 ? settings_.memory_budget : runtime::available_memory(context_.stream) / 2,
       [&](size_t i) { return workspace_bytes(*open[i]); },
-      [&](size_t i) {
-        outputs[i] = compute(*open[i]);
-        progress.advance();
+      [&](size_t begin, size_t end) {
+        std::vector<std::vector<LeftBasis>> left = left_bases(std::span(open).subspan(begin, end - begin));
+        for (size_t i = begin; i < end; ++i) {
+          outputs[i] = compute(*open[i], std::exchange(left[i - begin], {}));
+          progress.advance();
+        }
       },
       [&] {
         for (; written < outputs.size() && outputs[written].done; ++written) {
@@ -112,17 +118,32 @@ int64_t OverlapRun::workspace_bytes(const UpdateGroup& group) const {
          static_cast<int64_t>(models_.size() * settings_.sides.size());
 }
 
-OverlapRun::Output OverlapRun::compute(const UpdateGroup& group) const {
+/// By group and model; empty for a model that no pair has.
+std::vector<std::vector<LeftBasis>> OverlapRun::left_bases(std::span<const UpdateGroup* const> groups) const {
+  std::vector<std::vector<LeftBasis>> bases(groups.size(), std::vector<LeftBasis>(models_.size()));
+  const auto wanted = [&](size_t model) {
+    return std::any_of(settings_.pairs.begin(), settings_.pairs.end(),
+                       [&](const auto& pair) { return pair.first == model || pair.second == model; });
+  };
+  linalg::for_each_basis(
+      context_.stream, groups.size() * models_.size(),
+      [&](size_t i) -> std::optional<linalg::BasisRequest> {
+        const UpdateGroup& group = *groups[i / models_.size()];
+        const size_t model = i % models_.size();
+        if (!wanted(model)) return std::nullopt;
+        return linalg::BasisRequest{stacked_update(context_.stream, *models_[model], reference_, group), group.name,
+                                    settings_.basis};
+      },
+      [&](size_t i, LeftBasis basis) { bases[i / models_.size()][i % models_.size()] = std::move(basis); });
+  return bases;
+}
+
+OverlapRun::Output OverlapRun::compute(const UpdateGroup& group, const std::vector<LeftBasis>& left) const {
   Output output;
-  std::vector<LeftBasis> left(models_.size());
   std::vector<LeftBasis> right(models_.size());
   const bool needs_right = std::count(settings_.sides.begin(), settings_.sides.end(), Side::right) > 0;
   for (size_t i = 0; i < models_.size(); ++i) {
-    const bool wanted = std::any_of(settings_.pairs.begin(), settings_.pairs.end(),
-                                    [&](const auto& pair) { return pair.first == i || pair.second == i; });
-    if (!wanted) continue;
-    left[i] = LeftBasis::compute(context_.stream, stacked_update(context_.stream, *models_[i], reference_, group),
-                                 group.name, settings_.basis);
+    if (!left[i].matrix().defined()) continue;
     if (needs_right) right[i] = left[i].transposed(context_.stream, group.name, settings_.basis);
     describe(group, i, left[i], output);
   }

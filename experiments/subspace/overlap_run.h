@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +22,7 @@ struct OverlapSettings {
   std::vector<std::string> tensors = {"*"};
   bool principal_angles = false;
   int64_t spectrum_points = 64;         ///< singular values listed per matrix, evenly spaced in log(index); 0: none
-  runtime::linalg::BasisOptions basis;  ///< method and tolerance; the energy is the largest of `energies`
+  runtime::linalg::BasisOptions basis;  ///< the energy is the largest of `energies`
   int64_t baseline_draws = 0;           ///< pairs of random subspaces that check mso_random; 0: none
   uint64_t seed = 0;                    ///< of those
   int64_t memory_budget = 0;            ///< bytes; 0: half of what is available
@@ -44,7 +45,8 @@ class OverlapRun {
   };
 
   bool finished(const UpdateGroup& group) const;
-  Output compute(const UpdateGroup& group) const;
+  std::vector<std::vector<runtime::linalg::LeftBasis>> left_bases(std::span<const UpdateGroup* const> groups) const;
+  Output compute(const UpdateGroup& group, const std::vector<runtime::linalg::LeftBasis>& left) const;
   void describe(const UpdateGroup& group, size_t model, const runtime::linalg::LeftBasis& basis, Output& output) const;
   void compare(const UpdateGroup& group, std::pair<size_t, size_t> pair,
                const std::vector<runtime::linalg::LeftBasis>& bases, Side side, Output& output) const;

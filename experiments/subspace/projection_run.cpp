@@ -8,6 +8,7 @@
 #include <set>
 
 #include "runtime/error.h"
+#include "runtime/linalg/bases.h"
 #include "runtime/linalg/parallel.h"
 #include "runtime/linalg/products.h"
 #include "runtime/memory.h"
@@ -280,13 +281,20 @@ std::vector<Factors> ProjectionRun::make_all_factors(const Family& family) {
   std::vector<Factors> factors(tensors_.size());
   auto progress = context_.progress.begin(fmt::format("decompose ({})", name(family.front().basis)),
                                           static_cast<int64_t>(tensors_.size()), "tensors");
-  runtime::linalg::for_each_matrix_within(
+  const auto finish = [&](size_t i, const runtime::linalg::LeftBasis& basis) {
+    factors[i] = make_factors(context_.stream, sources_, tensors_[i], family.front(), options, basis);
+    if (spill) factors[i].spill(context_.stream, context_.dir.state() / "factors" / fmt::format("{}.safetensors", i));
+    progress.advance();
+  };
+  runtime::linalg::for_each_range_within(
       context_.stream, tensors_.size(), budget(), [&](size_t i) { return factor_workspace_bytes(shape(i), finetuned); },
-      [&](size_t i) {
-        factors[i] = make_factors(context_.stream, sources_, tensors_[i], family.front(), options);
-        if (spill)
-          factors[i].spill(context_.stream, context_.dir.state() / "factors" / fmt::format("{}.safetensors", i));
-        progress.advance();
+      [&](size_t begin, size_t end) {
+        runtime::linalg::for_each_basis(
+            context_.stream, end - begin,
+            [&](size_t i) {
+              return basis_request(context_.stream, sources_, tensors_[begin + i], family.front(), options);
+            },
+            [&](size_t i, const runtime::linalg::LeftBasis& basis) { finish(begin + i, basis); });
       },
       [&] { context_.stop_if_interrupted(); });
   return factors;

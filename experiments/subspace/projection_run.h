@@ -30,7 +30,7 @@ struct ProjectionSettings {
   int64_t draws = 1;  ///< of random_k and random
   std::vector<std::string> tensors = {"*"};
   Rounding rounding = Rounding::checkpoint;
-  runtime::linalg::BasisOptions basis;  ///< method and tolerance; the rank follows from the fractions
+  runtime::linalg::BasisOptions basis;  ///< the rank follows from the fractions
   uint64_t seed = 42;
   int64_t memory_budget = 0;  ///< bytes for factors and workspaces; 0: half of what is available
 };

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "experiments/subspace/factors.h"
+#include "runtime/linalg/bases.h"
 #include "runtime/linalg/parallel.h"
 #include "runtime/linalg/products.h"
 #include "runtime/linalg/spectrum.h"
@@ -18,17 +19,15 @@ namespace {
 namespace linalg = runtime::linalg;
 using runtime::Tensor;
 
-Row spectrum_row(runtime::Stream& stream, const WeightSource& a, const WeightSource& b, const std::string& tensor,
-                 const SpectrumOptions& options) {
-  const Tensor d = as_matrix(difference(stream, b, a, tensor));
+Row spectrum_row(runtime::Stream& stream, const WeightSource& a, const std::string& tensor,
+                 const linalg::LeftBasis& basis, const SpectrumOptions& options) {
   const Tensor before = a.load(stream, tensor);
   const double norm_before = std::sqrt(linalg::squared_norm(stream, before));
-  const auto basis = linalg::LeftBasis::compute(stream, d, tensor, {.method = options.method});
   const std::vector<double>& sigma = basis.singular_values();
   const double norm = std::sqrt(basis.squared_norm());
   Row row = {tensor,
-             d.size(0),
-             d.size(1),
+             basis.rows(),
+             basis.cols(),
              norm,
              norm / norm_before,
              basis.rank(),
@@ -51,10 +50,22 @@ Table spectrum_table(runtime::Stream& stream, const WeightSource& a, const Weigh
   for (const double energy : options.energies) columns.push_back(fmt::format("k_{}", energy));
   columns.insert(columns.end(), {"method", "residual"});
   std::vector<Row> rows(tensors.size());
-  linalg::for_each_matrix_within(
+  linalg::for_each_range_within(
       stream, tensors.size(), runtime::available_memory(stream) / 2,
       [&](size_t i) { return factor_workspace_bytes(a.info(tensors[i]).shape, 0); },
-      [&](size_t i) { rows[i] = spectrum_row(stream, a, b, tensors[i], options); }, {});
+      [&](size_t begin, size_t end) {
+        linalg::for_each_basis(
+            stream, end - begin,
+            [&](size_t i) {
+              const std::string& tensor = tensors[begin + i];
+              return linalg::BasisRequest{
+                  as_matrix(difference(stream, b, a, tensor)), tensor, {.method = options.method}};
+            },
+            [&](size_t i, const linalg::LeftBasis& basis) {
+              rows[begin + i] = spectrum_row(stream, a, tensors[begin + i], basis, options);
+            });
+      },
+      {});
   Table table(columns);
   for (Row& row : rows) table.append(std::move(row));
   return table;

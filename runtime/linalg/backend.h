@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "runtime/device.h"
 #include "runtime/linalg/matrix.h"
@@ -18,6 +19,17 @@ struct Product {
   MatrixRef<const T> b;
   MatrixRef<T> c;
   ProductScale scale;
+};
+
+/// Eigenproblems of several matrices of one size in one call.
+class BatchedEigen {
+ public:
+  virtual ~BatchedEigen() = default;
+
+  /// What Backend::eigen does with all vectors of each of matrices [count, n, n], values [count, n]; by matrix whether
+  /// it converged.
+  virtual std::vector<bool> eigen_batch(Stream& stream, double* matrices, int64_t n, int64_t count,
+                                        double* values) const = 0;
 };
 
 class Backend {
@@ -37,9 +49,13 @@ class Backend {
   /// matrix [n, n] = L L^T: its lower triangle is read and becomes L. False when it is not positive definite.
   virtual bool cholesky(Stream& stream, double* matrix, int64_t n) const = 0;
 
-  /// Reads the lower triangle of matrix [n, n]; `values` [n], in host memory, become the eigenvalues, ascending, and
-  /// row i of `matrix` the eigenvector i. False when the iteration did not converge.
-  virtual bool eigen(Stream& stream, double* matrix, int64_t n, double* values) const = 0;
+  /// Reads the lower triangle of matrix [n, n]; `values` [count], in host memory, become the `count` largest
+  /// eigenvalues, ascending, and row i of `matrix` the eigenvector of values[i]; its other rows are destroyed. False
+  /// when the iteration did not converge.
+  virtual bool eigen(Stream& stream, double* matrix, int64_t n, int64_t count, double* values) const = 0;
+
+  /// Nothing where the device has no call for it.
+  virtual const BatchedEigen* batched_eigen() const { return nullptr; }
 
   /// `values`: min(rows, cols) singular values, descending, in host memory; x is destroyed. Row i of `left`
   /// ([min(rows, cols), rows]) becomes the left singular vector i, unless `left` is null. False without convergence.

@@ -9,9 +9,7 @@
 #include "kernels/thread_team.h"
 #include "runtime/error.h"
 #include "runtime/linalg/backend.h"
-
-// OpenBLAS's own; other implementations of CBLAS do not have it.
-extern "C" void openblas_set_num_threads(int threads);
+#include "runtime/linalg/lapack.h"
 
 namespace subspect::runtime::linalg {
 
@@ -23,15 +21,6 @@ constexpr int64_t tile_rows = 256;
 constexpr int64_t tile_cols = 1024;
 constexpr int64_t gram_tile = 256;
 constexpr int64_t solve_strip = 128;
-
-/// BLAS calls of this process run on the calling thread alone.
-void use_single_threaded_blas() {
-  static const bool done = [] {
-    openblas_set_num_threads(1);
-    return true;
-  }();
-  static_cast<void>(done);
-}
 
 kernels::ThreadTeam& team_of(Stream& stream) {
   use_single_threaded_blas();
@@ -97,7 +86,7 @@ class CpuBackend final : public Backend {
   void accumulate_gram(Stream& stream, Op op, DoubleMatrix x, bool first, double* out) const override;
   void solve_lower(Stream& stream, Op op, const double* lower, MatrixRef<double> x) const override;
   bool cholesky(Stream& stream, double* matrix, int64_t n) const override;
-  bool eigen(Stream& stream, double* matrix, int64_t n, double* values) const override;
+  bool eigen(Stream& stream, double* matrix, int64_t n, int64_t count, double* values) const override;
   bool svd(Stream& stream, MatrixRef<double> x, double* values, double* left) const override;
   void householder(Stream& stream, MatrixRef<double> rows) const override;
 };
@@ -142,9 +131,8 @@ bool CpuBackend::cholesky(Stream& /*stream*/, double* matrix, int64_t n) const {
   return LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', to_int(n), matrix, to_int(n)) == 0;
 }
 
-bool CpuBackend::eigen(Stream& /*stream*/, double* matrix, int64_t n, double* values) const {
-  use_single_threaded_blas();
-  return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', to_int(n), matrix, to_int(n), values) == 0;
+bool CpuBackend::eigen(Stream& /*stream*/, double* matrix, int64_t n, int64_t count, double* values) const {
+  return symmetric_eigen(matrix, n, count, values);
 }
 
 bool CpuBackend::svd(Stream& stream, MatrixRef<double> x, double* values, double* left) const {

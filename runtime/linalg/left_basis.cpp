@@ -1,18 +1,12 @@
-// Left bases from the Gram matrix of the smaller side, from a singular value decomposition, or from random vectors.
+// What a basis is asked for, and the choice of the method.
 #include "runtime/linalg/left_basis.h"
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
-#include <utility>
 
 #include "runtime/error.h"
-#include "runtime/linalg/backend.h"
-#include "runtime/linalg/finite.h"
+#include "runtime/linalg/decomposition.h"
 #include "runtime/linalg/products.h"
-#include "runtime/linalg/random_basis.h"
-#include "runtime/linalg/randomized.h"
 #include "runtime/random.h"
 
 namespace subspect::runtime::linalg {
@@ -24,26 +18,8 @@ constexpr int64_t exact_side = 64;  // automatic: up to this smaller side, the S
 constexpr int64_t randomized_side = 512;
 constexpr int64_t randomized_share = 20;
 constexpr int64_t largest_share = 4;
-// Vectors formed as V w / sigma lose orthogonality like eps sigma_1^2 / sigma^2; beyond this they are formed and
-// repaired.
-constexpr double repair_condition = 1e8;
 constexpr int64_t probe_columns = 8;
 constexpr uint64_t probe_seed = 0x5ab5bec7;
-
-void require_matrix(const Stream& stream, const Tensor& tensor, std::string_view op) {
-  require(tensor.defined() && tensor.dim() == 2 && tensor.is_contiguous() && tensor.dtype() == DType::float32 &&
-              (tensor.device() == stream.device() || tensor.device().type == DeviceType::cpu),
-          op, "a contiguous float32 matrix on {} or the host is required. Received {} {}", stream.device().to_string(),
-          tensor.defined() ? name(tensor.dtype()) : "nothing", to_string(tensor.shape()));
-}
-
-/// A power of two that brings `largest` into [0.5, 1); 1 for 0.
-double power_of_two_scale(float largest) {
-  if (largest == 0.0F) return 1.0;
-  int exponent = 0;
-  std::frexp(largest, &exponent);
-  return std::ldexp(1.0, -exponent);
-}
 
 /// Bytes of the Gram matrix, its eigenvectors and the eigensolver's workspace.
 int64_t gram_bytes(int64_t side) {
@@ -107,131 +83,7 @@ BasisMethod choose_method(int64_t rows, int64_t cols, const BasisOptions& option
 
 LeftBasis LeftBasis::compute(Stream& stream, const Tensor& v, std::string_view tensor_name,
                              const BasisOptions& options) {
-  require_matrix(stream, v, "LeftBasis");
-  const float largest = largest_magnitude(stream, v);
-  if (!std::isfinite(largest)) require_finite(stream, v, tensor_name, "before its decomposition");
-  LeftBasis basis;
-  basis.rows_ = v.size(0);
-  basis.cols_ = v.size(1);
-  basis.matrix_ = v;
-  basis.method_ = choose_method(basis.rows_, basis.cols_, options);
-  basis.squared_norm_ = linalg::squared_norm(stream, v);
-  basis.singular_values_.assign(static_cast<size_t>(std::min(basis.rows_, basis.cols_)), 0.0);
-  if (basis.squared_norm_ == 0.0) return basis;  // untouched: no directions at all
-
-  const double scale = power_of_two_scale(largest);
-  bool converged = basis.decompose(stream, basis.method_, options, scale);
-  if (!converged && options.method == BasisMethod::automatic) {
-    const BasisMethod second = basis.method_ == BasisMethod::gram ? BasisMethod::exact : BasisMethod::gram;
-    converged = basis.decompose(stream, second, options, scale);
-  }
-  if (!converged) {
-    const bool iterated = basis.method_ == BasisMethod::randomized;
-    throw Error(fmt::format("the decomposition of tensor {} {} did not converge{}", tensor_name, to_string(v.shape()),
-                            iterated ? fmt::format(" to a tolerance of {}", options.tolerance) : ""),
-                std::string(name(basis.method_)),
-                iterated ? "use method auto or gram, or a larger tolerance" : "try the other method");
-  }
-  basis.measure(stream);
-  return basis;
-}
-
-bool LeftBasis::decompose(Stream& stream, BasisMethod method, const BasisOptions& options, double scale) {
-  method_ = method;
-  switch (method) {
-    case BasisMethod::exact:
-      return decompose_exact(stream, scale);
-    case BasisMethod::randomized:
-      return decompose_randomized(stream, options, scale);
-    default:
-      return decompose_gram(stream, scale);
-  }
-}
-
-void LeftBasis::set_spectrum(std::vector<double> singular_values) {
-  singular_values_ = std::move(singular_values);
-  const double largest = singular_values_.empty() ? 0.0 : singular_values_[0];
-  const double threshold = static_cast<double>(std::max(rows_, cols_)) * std::numeric_limits<double>::epsilon();
-  rank_ = 0;
-  for (const double sigma : singular_values_) {
-    if ((sigma / largest) * (sigma / largest) > threshold) ++rank_;
-  }
-}
-
-/// Keeps the first rank() of the orthonormal `vectors` ([any, smaller side] float64), in `order`.
-void LeftBasis::set_small_side(Stream& stream, const Tensor& vectors, std::span<const int64_t> order) {
-  const auto from = matrix_of<double>(vectors);
-  vectors_ = Tensor();
-  map_ = Tensor();
-  if (rows_ <= cols_) {
-    vectors_ = Tensor::empty(stream, {rank_, rows_}, DType::float32);
-    copy_rows(stream, from, matrix_of<float>(vectors_), {order, {}, 1.0});
-    return;
-  }
-  std::vector<double> inverse;
-  for (int64_t i = 0; i < rank_; ++i) inverse.push_back(1.0 / singular_values_[static_cast<size_t>(i)]);
-  map_ = Tensor::empty(stream, {rank_, cols_}, DType::float64);
-  copy_rows(stream, from, matrix_of<double>(map_), {order, inverse, 1.0});
-  const double smallest = singular_values_[static_cast<size_t>(rank_ - 1)] / singular_values_[0];
-  if (smallest * smallest * repair_condition < 1.0) {
-    vectors_ = this->vectors(stream, rank_);
-    orthonormalize_rows(stream, vectors_);
-    map_ = Tensor();
-  }
-}
-
-bool LeftBasis::decompose_gram(Stream& stream, double scale) {
-  const int64_t side = std::min(rows_, cols_);
-  const Tensor gram = Tensor::empty(stream, {side, side}, DType::float64);
-  if (rows_ > cols_) {
-    gram_of_cols(stream, matrix_of<float>(matrix_), scale, gram.data<double>());
-  } else {
-    gram_of_rows(stream, matrix_of<float>(matrix_), scale, gram.data<double>());
-  }
-  std::vector<double> eigenvalues(static_cast<size_t>(side));
-  if (!backend_of(stream).eigen(stream, gram.data<double>(), side, eigenvalues.data())) return false;
-  std::vector<double> sigma(eigenvalues.rbegin(), eigenvalues.rend());
-  for (double& value : sigma) value = std::sqrt(std::max(value, 0.0)) / scale;
-  set_spectrum(std::move(sigma));
-  std::vector<int64_t> order(static_cast<size_t>(rank_));
-  std::iota(order.rbegin(), order.rend(), side - rank_);  // eigenvalues ascend
-  set_small_side(stream, gram, order);
-  return true;
-}
-
-bool LeftBasis::decompose_exact(Stream& stream, double scale) {
-  const int64_t side = std::min(rows_, cols_);
-  const Tensor wide = Tensor::empty(stream, {rows_, cols_}, DType::float64);
-  for_each_resident(stream, matrix_of<float>(matrix_), [&](FloatMatrix part, int64_t row) {
-    copy_rows(stream, part, matrix_of<double>(wide).rows_from(row, part.rows), {{}, {}, scale});
-  });
-  const Tensor left = Tensor::empty(stream, {side, rows_}, DType::float64);
-  std::vector<double> sigma(static_cast<size_t>(side));
-  if (!backend_of(stream).svd(stream, matrix_of<double>(wide), sigma.data(), left.data<double>())) return false;
-  for (double& value : sigma) value /= scale;
-  set_spectrum(std::move(sigma));
-  map_ = Tensor();
-  vectors_ = Tensor::empty(stream, {rank_, rows_}, DType::float32);
-  copy_rows(stream, matrix_of<double>(left), matrix_of<float>(vectors_));
-  return true;
-}
-
-bool LeftBasis::decompose_randomized(Stream& stream, const BasisOptions& options, double scale) {
-  const std::optional<LeadingVectors> leading = leading_vectors(stream, matrix_,
-                                                                {.rank = options.rank,
-                                                                 .energy = options.energy,
-                                                                 .squared_norm = squared_norm_,
-                                                                 .scale = scale,
-                                                                 .tolerance = options.tolerance,
-                                                                 .max_iterations = options.max_iterations});
-  if (!leading) return false;
-  rank_ = static_cast<int64_t>(leading->values.size());
-  truncated_ = !leading->complete;
-  next_singular_value_ = leading->next;
-  singular_values_ = leading->values;
-  if (!truncated_) singular_values_.resize(static_cast<size_t>(std::min(rows_, cols_)), 0.0);
-  set_small_side(stream, leading->vectors, {});
-  return true;
+  return Decomposition(stream, v, tensor_name, options).run();
 }
 
 void LeftBasis::measure(Stream& stream) {

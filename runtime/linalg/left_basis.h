@@ -6,10 +6,10 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <vector>
 
+#include "runtime/linalg/eigensolver.h"
 #include "runtime/linalg/spectrum.h"
 #include "runtime/tensor.h"
 
@@ -18,7 +18,8 @@ namespace subspect::runtime::linalg {
 /// How a basis is computed.
 enum class BasisMethod : uint8_t {
   automatic,   ///< see choose_method; another one if the first fails
-  gram,        ///< float64 Gram matrix of the smaller side and its eigendecomposition
+  gram,        ///< float64 Gram matrix of the smaller side and its eigendecomposition: the leading eigenvectors alone
+               ///< for a rank of at most 1/8 of that side
   exact,       ///< float64 singular value decomposition
   randomized,  ///< leading vectors alone, by block Krylov iteration in float32 (randomized.h)
 };
@@ -39,6 +40,7 @@ struct BasisOptions {
                                          ///< vector. 0: take what max_iterations reach
   int64_t max_iterations = 60;           ///< of the randomized method; each costs two products of V with its block
   int64_t memory_bytes = 0;              ///< for the decomposition, which `automatic` regards; 0: enough
+  Eigensolver eigensolver = Eigensolver::automatic;  ///< of gram, on a GPU
 };
 
 /// What `automatic` means for a matrix of this shape: exact where the smaller side is at most 64, for it costs nothing;
@@ -73,6 +75,8 @@ class LeftBasis {
   bool truncated() const { return truncated_; }
   /// Descending; min(rows, cols) of them, those beyond the rank 0 or noise. Where truncated: rank() of them.
   const std::vector<double>& singular_values() const { return singular_values_; }
+  /// V, as it was given; undefined for an empty basis.
+  const Tensor& matrix() const { return matrix_; }
   /// The one after them where truncated (or a little less); 0 otherwise.
   double next_singular_value() const { return next_singular_value_; }
   /// ||V||_F^2, summed from V itself.
@@ -103,13 +107,7 @@ class LeftBasis {
   Coefficients coefficients(Stream& stream, const Tensor& d) const;
 
  private:
-  // All are false when the method failed. `scale` is a power of two that brings the entries of V near 1.
-  bool decompose(Stream& stream, BasisMethod method, const BasisOptions& options, double scale);
-  bool decompose_gram(Stream& stream, double scale);
-  bool decompose_exact(Stream& stream, double scale);
-  bool decompose_randomized(Stream& stream, const BasisOptions& options, double scale);
-  void set_spectrum(std::vector<double> singular_values);
-  void set_small_side(Stream& stream, const Tensor& vectors, std::span<const int64_t> order);
+  friend class Decomposition;
   void measure(Stream& stream);
 
   int64_t rows_ = 0;

@@ -8,18 +8,16 @@
 
 namespace subspect::runtime::linalg {
 
-namespace {
-
-void run_range(Stream& stream, size_t begin, size_t end, const std::function<void(size_t)>& body) {
-  if (end - begin == 1 || stream.device().type != DeviceType::cpu) {
-    for (size_t i = begin; i < end; ++i) body(i);
+void for_each_matrix(Stream& stream, size_t count, const std::function<void(size_t)>& body) {
+  if (count == 1 || stream.device().type != DeviceType::cpu) {
+    for (size_t i = 0; i < count; ++i) body(i);
     return;
   }
-  std::vector<std::exception_ptr> errors(end - begin);
-  stream.context<kernels::Cpu>().team->for_each_chunk(static_cast<int64_t>(end - begin), [&](int64_t chunk) {
+  std::vector<std::exception_ptr> errors(count);
+  stream.context<kernels::Cpu>().team->for_each_chunk(static_cast<int64_t>(count), [&](int64_t chunk) {
     const auto index = static_cast<size_t>(chunk);
     try {
-      body(begin + index);
+      body(index);
     } catch (...) {
       errors[index] = std::current_exception();
     }
@@ -29,23 +27,32 @@ void run_range(Stream& stream, size_t begin, size_t end, const std::function<voi
   }
 }
 
-}  // namespace
-
-void for_each_matrix(Stream& stream, size_t count, const std::function<void(size_t)>& body) {
-  if (count > 0) run_range(stream, 0, count, body);
-}
-
-void for_each_matrix_within(Stream& stream, size_t count, int64_t budget, const std::function<int64_t(size_t)>& bytes,
-                            const std::function<void(size_t)>& body, const std::function<void()>& between) {
+void for_each_range_within(Stream& stream, size_t count, int64_t budget, const std::function<int64_t(size_t)>& bytes,
+                           const std::function<void(size_t, size_t)>& body, const std::function<void()>& between) {
+  const bool by_item = stream.device().type == DeviceType::cpu;
   size_t begin = 0;
   while (begin < count) {
     size_t end = begin;
     int64_t used = 0;
     while (end < count && (end == begin || used + bytes(end) <= budget)) used += bytes(end++);
-    run_range(stream, begin, end, body);
+    if (by_item) {
+      for_each_matrix(stream, end - begin, [&](size_t i) { body(begin + i, begin + i + 1); });
+    } else {
+      body(begin, end);
+    }
     if (between) between();
     begin = end;
   }
+}
+
+void for_each_matrix_within(Stream& stream, size_t count, int64_t budget, const std::function<int64_t(size_t)>& bytes,
+                            const std::function<void(size_t)>& body, const std::function<void()>& between) {
+  for_each_range_within(
+      stream, count, budget, bytes,
+      [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) body(i);
+      },
+      between);
 }
 
 }  // namespace subspect::runtime::linalg

@@ -13,6 +13,12 @@ namespace subspect::runtime::linalg {
 /// the team). When bodies throw, the exception of the smallest i is rethrown after all have ended.
 void for_each_matrix(Stream& stream, size_t count, const std::function<void(size_t)>& body);
 
+/// Calls `body(begin, end)` for ranges of consecutive items that cover [0, count): in batches whose `bytes(i)` sum to
+/// at most `budget` (a larger item is one of its own), each as one range on a GPU, item by item on the threads of the
+/// team on the CPU. `between` is called on the calling thread after each batch.
+void for_each_range_within(Stream& stream, size_t count, int64_t budget, const std::function<int64_t(size_t)>& bytes,
+                           const std::function<void(size_t, size_t)>& body, const std::function<void()>& between);
+
 /// The same in batches of consecutive items whose `bytes(i)` sum to at most `budget` (a larger item runs alone);
 /// `between()` is called after each batch and may throw to end the loop.
 void for_each_matrix_within(Stream& stream, size_t count, int64_t budget, const std::function<int64_t(size_t)>& bytes,

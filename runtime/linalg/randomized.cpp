@@ -144,7 +144,7 @@ class KrylovSpace {
     const Tensor small = doubles(size_, size_);
     gram_of_rows(stream_, matrix_of<float>(b_.narrow(0, 0, size_)), 1.0, small.data<double>());
     std::vector<double> ascending(static_cast<size_t>(size_));
-    if (!backend_of(stream_).eigen(stream_, small.data<double>(), size_, ascending.data())) return false;
+    if (!backend_of(stream_).eigen(stream_, small.data<double>(), size_, size_, ascending.data())) return false;
     theta_.assign(ascending.rbegin(), ascending.rend());
     const int64_t count = std::min(block, size_);
     const Tensor mix = floats(count, size_);
@@ -237,7 +237,7 @@ class KrylovSpace {
     const Tensor gram = doubles(count, count);
     gram_of_rows(stream_, matrix_of<float>(rows), 1.0, gram.data<double>());
     std::vector<double> values(static_cast<size_t>(count));
-    if (!backend_of(stream_).eigen(stream_, gram.data<double>(), count, values.data())) return floats(0, side_);
+    if (!backend_of(stream_).eigen(stream_, gram.data<double>(), count, count, values.data())) return floats(0, side_);
     int64_t kept = std::count_if(values.begin(), values.end(), [](double x) { return x > dependent; });
     kept = std::min(kept, side_ - size_);
     const std::vector<int64_t> order = descending(count, kept);
@@ -263,7 +263,7 @@ class KrylovSpace {
     gram_of_product(stream_, matrix_of<double>(wide), tall_ ? Op::transpose : Op::none, v_, options_.scale,
                     small.data<double>());
     std::vector<double> ascending(static_cast<size_t>(count));
-    if (!backend.eigen(stream_, small.data<double>(), count, ascending.data())) return std::nullopt;
+    if (!backend.eigen(stream_, small.data<double>(), count, count, ascending.data())) return std::nullopt;
     theta_.assign(ascending.rbegin(), ascending.rend());
 
     LeadingVectors result;

@@ -162,6 +162,8 @@ TEST_F(SubspaceExperiments, OverlapOfEveryPairFromYaml) {
   }
   EXPECT_THROW(read_yaml<Overlap>("reference: a\nmodels: {x: b}\npairs: [[x, y]]\n"), runtime::UsageError);
   EXPECT_THROW(read_yaml<Overlap>("reference: a\nmodels: {x: b}\nenergies: [0.5, 1.5]\n"), runtime::UsageError);
+  EXPECT_THROW(read_yaml<Overlap>("reference: a\nmodels: {x: b}\neigensolver: gpu\n"), runtime::UsageError);
+  EXPECT_NO_THROW(read_yaml<Overlap>("reference: a\nmodels: {x: b}\neigensolver: host\n"));
 }
 
 constexpr const char* activations = R"(
@@ -208,6 +210,8 @@ TEST_F(SubspaceExperiments, ActivationsMatchOneForwardPassPerPromptAndTheOracle)
       EXPECT_NEAR(number(results, key, "mso"),
                   std::pow(oracle::norm(cross), 2) / static_cast<double>(std::min(k_a, k_b)), 1e-5);
       EXPECT_DOUBLE_EQ(number(results, key, "mso_random"), static_cast<double>(std::max(k_a, k_b)) / 32.0);
+      EXPECT_EQ(results.cell(*results.find(key), "method").text(), "exact");
+      EXPECT_LT(number(results, key, "residual"), 1e-6);
       const double control = number(results, key, "mso_control");
       EXPECT_GE(control, 0.0);
       EXPECT_LE(control, 1.0 + 1e-6);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace subspect::runtime {
 namespace {
 
@@ -21,6 +23,13 @@ TEST(HardwareTest, NothingIsClaimedOfOthers) {
   // An A10G is not an A10, and a slice of a GPU has no figure of its own.
   for (const char* name : {"", "NVIDIA A10G", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA GeForce RTX 4090", "100"}) {
     EXPECT_EQ(dense_bfloat16_flops(name), 0) << name;
+  }
+}
+
+TEST(HardwareTest, Float64IsFastOnDataCentreGpusAlone) {
+  for (const auto& [major, minor] : {std::pair{8, 0}, {9, 0}, {10, 0}}) EXPECT_TRUE(has_fast_float64(major, minor));
+  for (const auto& [major, minor] : {std::pair{8, 6}, {8, 7}, {8, 9}, {10, 3}, {11, 0}, {12, 0}, {12, 1}}) {
+    EXPECT_FALSE(has_fast_float64(major, minor)) << major << "." << minor;
   }
 }
 

@@ -62,11 +62,11 @@ Handles& handles_of(Stream& stream) {
 /// Device and host workspaces of a cuSOLVER call, and its `info`.
 class Workspace {
  public:
-  Workspace(Stream& stream, size_t device_bytes, size_t host_bytes)
+  Workspace(Stream& stream, size_t device_bytes, size_t host_bytes, int64_t matrices = 1)
       : stream_(stream),
         device_(Tensor::empty(stream, {std::max<int64_t>(1, static_cast<int64_t>(device_bytes))}, DType::uint8)),
         host_(std::max<size_t>(1, host_bytes)),
-        info_(Tensor::zeros(stream, {1}, DType::int32)) {}
+        info_(Tensor::zeros(stream, {matrices}, DType::int32)) {}
 
   void* device() const { return device_.raw(); }
   size_t device_bytes() const { return static_cast<size_t>(device_.bytes()); }
@@ -74,12 +74,17 @@ class Workspace {
   size_t host_bytes() const { return host_.size(); }
   int* info() const { return info_.data<int32_t>(); }
 
-  /// Waits for the call. A negative info, an argument refused, is an Error; otherwise it says what the call says.
-  int result(std::string_view call) {
-    const int info = info_.to_host<int32_t>(stream_)[0];
-    if (info < 0) throw Error(fmt::format("{} refused its argument {}", call, -info), "cuSOLVER", "report this");
-    return info;
+  /// Waits for the call; by matrix whether it worked. A negative info, an argument refused, is an Error.
+  std::vector<bool> results(std::string_view call) {
+    std::vector<bool> good;
+    for (const int info : info_.to_host<int32_t>(stream_)) {
+      if (info < 0) throw Error(fmt::format("{} refused its argument {}", call, -info), "cuSOLVER", "report this");
+      good.push_back(info == 0);
+    }
+    return good;
   }
+  /// The same of a call for one matrix.
+  bool succeeded(std::string_view call) { return results(call)[0]; }
 
  private:
   Stream& stream_;
@@ -106,14 +111,17 @@ void transpose(Stream& stream, const double* x, int64_t rows, int64_t cols, doub
   kernels::transpose<Cuda, double>(stream.context<Cuda>(), x, rows, cols, y);
 }
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public BatchedEigen {
  public:
   void multiply(Stream& stream, const Product<float>& p) const override;
   void multiply(Stream& stream, const Product<double>& p) const override;
   void accumulate_gram(Stream& stream, Op op, DoubleMatrix x, bool first, double* out) const override;
   void solve_lower(Stream& stream, Op op, const double* lower, MatrixRef<double> x) const override;
   bool cholesky(Stream& stream, double* matrix, int64_t n) const override;
-  bool eigen(Stream& stream, double* matrix, int64_t n, double* values) const override;
+  bool eigen(Stream& stream, double* matrix, int64_t n, int64_t count, double* values) const override;
+  const BatchedEigen* batched_eigen() const override { return this; }
+  std::vector<bool> eigen_batch(Stream& stream, double* matrices, int64_t n, int64_t count,
+                                double* values) const override;
   bool svd(Stream& stream, MatrixRef<double> x, double* values, double* left) const override;
   void householder(Stream& stream, MatrixRef<double> rows) const override;
 };
@@ -173,13 +181,11 @@ bool CudaBackend::cholesky(Stream& stream, double* matrix, int64_t n) const {
   check(cusolverDnXpotrf(handles.solver, handles.parameters, CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, matrix, n,
                          CUDA_R_64F, work.device(), work.device_bytes(), work.host(), work.host_bytes(), work.info()),
         "cusolverDnXpotrf");
-  return work.result("cusolverDnXpotrf") == 0;
+  return work.succeeded("cusolverDnXpotrf");
 }
 
-bool CudaBackend::eigen(Stream& stream, double* matrix, int64_t n, double* values) const {
-  const ActiveGpu active(stream);
-  const Handles& handles = handles_of(stream);
-  const Tensor found = Tensor::empty(stream, {n}, DType::float64);
+/// All eigenvalues of matrix [n, n] into `found`, on the device, and its eigenvectors in place.
+bool all_eigen(Stream& stream, const Handles& handles, double* matrix, int64_t n, const Tensor& found) {
   size_t device_bytes = 0;
   size_t host_bytes = 0;
   check(cusolverDnXsyevd_bufferSize(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR,
@@ -191,9 +197,58 @@ bool CudaBackend::eigen(Stream& stream, double* matrix, int64_t n, double* value
                          CUDA_R_64F, matrix, n, CUDA_R_64F, found.raw(), CUDA_R_64F, work.device(), work.device_bytes(),
                          work.host(), work.host_bytes(), work.info()),
         "cusolverDnXsyevd");
-  if (work.result("cusolverDnXsyevd") != 0) return false;
+  return work.succeeded("cusolverDnXsyevd");
+}
+
+/// The same for the `count` largest ones.
+bool leading_eigen(Stream& stream, const Handles& handles, double* matrix, int64_t n, int64_t count,
+                   const Tensor& found) {
+  const int64_t first = n - count + 1;
+  int64_t written = 0;
+  size_t device_bytes = 0;
+  size_t host_bytes = 0;
+  check(cusolverDnXsyevdx_bufferSize(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR, CUSOLVER_EIG_RANGE_I,
+                                     CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, matrix, n, nullptr, nullptr, first, n,
+                                     &written, CUDA_R_64F, found.raw(), CUDA_R_64F, &device_bytes, &host_bytes),
+        "cusolverDnXsyevdx_bufferSize");
+  Workspace work(stream, device_bytes, host_bytes);
+  check(cusolverDnXsyevdx(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR, CUSOLVER_EIG_RANGE_I,
+                          CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, matrix, n, nullptr, nullptr, first, n, &written,
+                          CUDA_R_64F, found.raw(), CUDA_R_64F, work.device(), work.device_bytes(), work.host(),
+                          work.host_bytes(), work.info()),
+        "cusolverDnXsyevdx");
+  return work.succeeded("cusolverDnXsyevdx") && written == count;
+}
+
+bool CudaBackend::eigen(Stream& stream, double* matrix, int64_t n, int64_t count, double* values) const {
+  const ActiveGpu active(stream);
+  const Handles& handles = handles_of(stream);
+  const Tensor found = Tensor::empty(stream, {n}, DType::float64);  // room for all, whatever is asked for
+  const bool good = count < n ? leading_eigen(stream, handles, matrix, n, count, found)
+                              : all_eigen(stream, handles, matrix, n, found);
+  if (good) stream.copy_to_host(values, found.raw(), count * static_cast<int64_t>(sizeof(double)));
+  return good;
+}
+
+std::vector<bool> CudaBackend::eigen_batch(Stream& stream, double* matrices, int64_t n, int64_t count,
+                                           double* values) const {
+  const ActiveGpu active(stream);
+  const Handles& handles = handles_of(stream);
+  const Tensor found = Tensor::empty(stream, {count, n}, DType::float64);
+  size_t device_bytes = 0;
+  size_t host_bytes = 0;
+  check(cusolverDnXsyevBatched_bufferSize(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR,
+                                          CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, matrices, n, CUDA_R_64F, found.raw(),
+                                          CUDA_R_64F, &device_bytes, &host_bytes, count),
+        "cusolverDnXsyevBatched_bufferSize");
+  Workspace work(stream, device_bytes, host_bytes, count);
+  check(cusolverDnXsyevBatched(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n,
+                               CUDA_R_64F, matrices, n, CUDA_R_64F, found.raw(), CUDA_R_64F, work.device(),
+                               work.device_bytes(), work.host(), work.host_bytes(), work.info(), count),
+        "cusolverDnXsyevBatched");
+  std::vector<bool> good = work.results("cusolverDnXsyevBatched");
   stream.copy_to_host(values, found.raw(), found.bytes());
-  return true;
+  return good;
 }
 
 bool CudaBackend::svd(Stream& stream, MatrixRef<double> x, double* values, double* left) const {
@@ -228,7 +283,7 @@ bool CudaBackend::svd(Stream& stream, MatrixRef<double> x, double* values, doubl
                          found.raw(), CUDA_R_64F, u, m, CUDA_R_64F, vt.raw(), n, CUDA_R_64F, work.device(),
                          work.device_bytes(), work.host(), work.host_bytes(), work.info()),
         "cusolverDnXgesvd");
-  if (work.result("cusolverDnXgesvd") != 0) return false;
+  if (!work.succeeded("cusolverDnXgesvd")) return false;
   stream.copy_to_host(values, found.raw(), found.bytes());
   if (vt.defined()) transpose(stream, vt.data<double>(), n, n, left);
   return true;
@@ -254,11 +309,11 @@ void CudaBackend::householder(Stream& stream, MatrixRef<double> rows) const {
                          tau.raw(), CUDA_R_64F, work.device(), work.device_bytes(), work.host(), work.host_bytes(),
                          work.info()),
         "cusolverDnXgeqrf");
-  static_cast<void>(work.result("cusolverDnXgeqrf"));
+  static_cast<void>(work.succeeded("cusolverDnXgeqrf"));
   check(cusolverDnDorgqr(handles.solver, to_int(m), to_int(k), to_int(k), rows.data, to_int(rows.stride),
                          tau.data<double>(), static_cast<double*>(work.device()), orgqr_length, work.info()),
         "cusolverDnDorgqr");
-  static_cast<void>(work.result("cusolverDnDorgqr"));
+  static_cast<void>(work.succeeded("cusolverDnDorgqr"));
 }
 
 }  // namespace

@@ -97,6 +97,45 @@ TEST_F(EmulatedLinalg, EveryMethodAgreesWithTheCpu) {
   }
 }
 
+TEST_F(EmulatedLinalg, LeadingEigenvectorsOfTheGramMatrix) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{40, 70}, {70, 40}}) {
+    for (const Eigensolver solver : {Eigensolver::device, Eigensolver::host}) {
+      SCOPED_TRACE(std::to_string(rows) + " rows, " + std::string(name(solver)));
+      emulated::reset();
+      compare(testing::with_spectrum(rows, cols, testing::power_law(40, 0.7), 3),
+              {.method = BasisMethod::gram, .rank = 5, .eigensolver = solver}, true);
+      const int64_t calls = solver == Eigensolver::device ? 1 : 0;
+      EXPECT_EQ(emulated::calls("cusolverDnXsyevdx"), calls);
+      EXPECT_EQ(emulated::calls("cusolverDnXsyevd"), 0);
+      // Fewer directions than asked for: all are found, and that there are no others.
+      compare(testing::with_spectrum(rows, cols, testing::power_law(3, 0.7), 3),
+              {.method = BasisMethod::gram, .rank = 5, .eigensolver = solver}, true);
+    }
+  }
+}
+
+TEST_F(EmulatedLinalg, LeadingEigenvectorsThatDoNotConvergeAreFoundWithTheOthers) {
+  const Tensor v = testing::to_tensor(*cuda_, testing::gaussian(40, 50, 4));
+  emulated::fail_convergence("cusolverDnXsyevdx", 1);
+  const LeftBasis basis = LeftBasis::compute(*cuda_, v, "w", {.method = BasisMethod::gram, .rank = 5});
+  EXPECT_EQ(emulated::calls("cusolverDnXsyevd"), 1);
+  EXPECT_EQ(basis.rank(), 40);
+  EXPECT_LT(basis.residual(), 1e-6);
+}
+
+TEST_F(EmulatedLinalg, ASlowGpuLeavesEigenproblemsToTheHost) {
+  EXPECT_EQ(choose_eigensolver(*cpu_, Eigensolver::host), Eigensolver::device);
+  EXPECT_EQ(choose_eigensolver(*cuda_, Eigensolver::automatic), Eigensolver::device);
+  const Tensor v = testing::to_tensor(*cuda_, testing::gaussian(12, 20, 4));
+  LeftBasis::compute(*cuda_, v, "w", {.method = BasisMethod::gram});
+  EXPECT_EQ(emulated::calls("cusolverDnXsyevd"), 1);
+  emulated::reset({.compute_major = 8, .compute_minor = 9});
+  EXPECT_EQ(choose_eigensolver(*cuda_, Eigensolver::automatic), Eigensolver::host);
+  EXPECT_EQ(choose_eigensolver(*cuda_, Eigensolver::device), Eigensolver::device);
+  LeftBasis::compute(*cuda_, v, "w", {.method = BasisMethod::gram});
+  EXPECT_EQ(emulated::calls("cusolverDnXsyevd"), 0);
+}
+
 TEST_F(EmulatedLinalg, BlocksOfAMatrixOnTheHost) {
   // More rows than a block of 1024 has.
   const Dense v = testing::with_spectrum(1100, 6, testing::power_law(6, 0.5), 4);
@@ -215,6 +254,11 @@ TEST_F(EmulatedLinalg, FailuresOfTheLibrariesAreErrors) {
     EXPECT_THROW(LeftBasis::compute(*cuda_, v, "w", {.method = method}), Error) << function;
   }
   EXPECT_NO_THROW(LeftBasis::compute(*cuda_, v, "w", {.method = BasisMethod::gram}));
+  const Tensor large = testing::to_tensor(*cuda_, testing::gaussian(40, 50, 1));
+  for (const char* function : {"cusolverDnXsyevdx", "cusolverDnXsyevdx_bufferSize"}) {
+    emulated::fail_call(function, 1, 7);
+    EXPECT_THROW(LeftBasis::compute(*cuda_, large, "w", {.method = BasisMethod::gram, .rank = 5}), Error) << function;
+  }
 }
 
 }  // namespace

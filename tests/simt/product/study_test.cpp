@@ -82,6 +82,19 @@ stages:
     models: {useful: useful, harmful: harmful}
     method: exact
     energies: [0.5]
+  gram:
+    kind: overlap
+    reference: aligned
+    models: {useful: useful, harmful: harmful}
+    method: gram
+    energies: [0.5]
+  host:
+    kind: overlap
+    reference: aligned
+    models: {useful: useful, harmful: harmful}
+    method: gram
+    eigensolver: host
+    energies: [0.5]
   activations:
     kind: activations
     models: {aligned: aligned, useful: useful}
@@ -138,8 +151,9 @@ TEST_F(EmulatedProgram, AStudysTablesEqualTheCpus) {
     const Result result = run({"run", "measuring.yaml", "--device", device, "--out", device});
     ASSERT_EQ(result.exit_code, 0) << result.err;
   }
-  for (const char* file : {"projection/results.csv", "projection/tensors.csv", "overlap/results.csv",
-                           "exact/results.csv", "activations/results.csv"}) {
+  for (const char* file :
+       {"projection/results.csv", "projection/tensors.csv", "overlap/results.csv", "exact/results.csv",
+        "gram/results.csv", "gram/groups.csv", "host/results.csv", "host/groups.csv", "activations/results.csv"}) {
     expect_equal_tables(file, read(std::string("cuda/stages/") + file), read(std::string("cpu/stages/") + file));
   }
 }
