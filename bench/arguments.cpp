@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <optional>
+#include <type_traits>
 
 #include "runtime/error.h"
 
@@ -26,15 +27,18 @@ std::optional<std::string> take(std::vector<std::string>& left, const ValueOf& v
 
 }  // namespace
 
-int64_t to_number(std::string_view name, std::string_view text) {
-  int64_t value = 0;
+template <class Number>
+Number to_number(std::string_view name, std::string_view text) {
+  Number value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
-    throw runtime::UsageError(fmt::format("\"{}\" is no whole number", text), fmt::format("--{}", name),
-                              "write digits alone");
+    throw runtime::UsageError(fmt::format("\"{}\" is no {}number", text, std::is_integral_v<Number> ? "whole " : ""),
+                              fmt::format("--{}", name), "write the number alone");
   }
   return value;
 }
+template int64_t to_number<int64_t>(std::string_view name, std::string_view text);
+template double to_number<double>(std::string_view name, std::string_view text);
 
 Arguments::Arguments(int argc, const char* const* argv) : left_(argv + std::min(argc, 1), argv + argc) {}
 
@@ -49,6 +53,10 @@ std::string Arguments::text(std::string_view name, std::string otherwise) {
 
 int64_t Arguments::number(std::string_view name, int64_t otherwise) {
   return to_number(name, text(name, std::to_string(otherwise)));
+}
+
+double Arguments::real(std::string_view name, double otherwise) {
+  return to_number<double>(name, text(name, fmt::format("{}", otherwise)));
 }
 
 std::vector<std::string> Arguments::list(std::string_view name, std::string_view otherwise) {

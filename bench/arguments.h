@@ -9,8 +9,9 @@
 
 namespace subspect::bench {
 
-/// The whole number that `text` is; throws UsageError naming the argument for anything else.
-int64_t to_number(std::string_view name, std::string_view text);
+/// The number that `text` is; throws UsageError naming the argument for anything else.
+template <class Number = int64_t>
+Number to_number(std::string_view name, std::string_view text);
 
 /// Arguments of the form --NAME=VALUE, or --NAME alone. Each is taken out once; `finish` rejects what is left.
 class Arguments {
@@ -20,6 +21,7 @@ class Arguments {
   /// The last value given for `name`, else `otherwise`.
   std::string text(std::string_view name, std::string otherwise);
   int64_t number(std::string_view name, int64_t otherwise);
+  double real(std::string_view name, double otherwise);
   /// A list with commas between its elements.
   std::vector<std::string> list(std::string_view name, std::string_view otherwise);
   bool flag(std::string_view name);

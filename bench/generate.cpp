@@ -89,9 +89,9 @@ int run(Arguments& arguments) {
   Session session("generate", arguments);
   const ModelChoice choice =
       take_models(session, arguments, "tiny", session.on_gpu() ? "bfloat16" : "float32,bfloat16");
-  const auto sequences = arguments.list("sequences", session.quick() ? "2" : session.on_gpu() ? "1,64,256" : "1,16");
+  const auto sequences = arguments.list("sequences", session.quick() ? "2" : session.on_gpu() ? "1,64,256" : "1,8");
   const int64_t prompt = arguments.number("prompt", session.quick() ? 8 : 128);
-  const int64_t new_tokens = arguments.number("new", session.quick() ? 4 : session.on_gpu() ? 128 : 64);
+  const int64_t new_tokens = arguments.number("new", session.quick() ? 4 : session.on_gpu() ? 128 : 32);
   arguments.finish();
   for (const std::string& name : choice.models) {
     for (const DType dtype : choice.dtypes) {

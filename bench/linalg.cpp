@@ -157,7 +157,7 @@ int run(Arguments& arguments) {
   Session session("linalg", arguments);
   const auto shapes = arguments.list("shapes", session.quick()    ? "48x64"
                                                : session.on_gpu() ? "1024x1024,2048x2048,2048x8192,8192x2048,3584x18944"
-                                                                  : "512x2048,1024x1024,2048x512");
+                                                                  : "512x512,256x1024,1024x256");
   arguments.finish();
   for (const std::string& shape : shapes) {
     const size_t cross = shape.find('x');

@@ -7,9 +7,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 
 #include "kernels/linear.h"
 #include "runtime/dispatch.h"
+#include "runtime/error.h"
 #include "runtime/hardware.h"
 #include "runtime/random.h"
 
@@ -19,11 +21,10 @@ namespace {
 using runtime::DType;
 using runtime::Tensor;
 
-double seconds_of(const runtime::Stream& stream, const std::function<void()>& run, int64_t calls) {
-  const auto begin = std::chrono::steady_clock::now();
-  for (int64_t i = 0; i < calls; ++i) run();
-  stream.synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+/// Seconds since some moment: of the wall clock, or of the processor for this program.
+double now(bool processor_time) {
+  if (processor_time) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 /// Of ascending values, between neighbours where it lies between them.
@@ -63,8 +64,13 @@ Session::Session(std::string bench, Arguments& arguments) : bench_(std::move(ben
   stream_ = runtime::Stream::open(device, static_cast<int>(arguments.number("threads", 0)));
   quick_ = arguments.flag("quick");
   filter_ = arguments.text("filter", "");
-  seconds_ = quick_ ? 0.0 : static_cast<double>(arguments.number("seconds", 1));
+  seconds_ = quick_ ? 0.0 : arguments.real("seconds", 1);
   origin_ = origin_of(*stream_);
+  processor_time_ = arguments.flag("processor-time");
+  if (processor_time_ && (on_gpu() || stream_->threads() != 1)) {
+    throw runtime::UsageError("the processor's time is that of one thread", "--processor-time", "add --threads=1");
+  }
+  if (processor_time_) origin_.device += ", processor time";
   if (on_gpu()) stated_flops_ = runtime::hardware_of(device).bfloat16_flops;
   if (const std::string path = arguments.text("csv", ""); !path.empty()) file_.emplace(path);
 }
@@ -76,17 +82,24 @@ const Peaks& Session::peaks(DType dtype) {
   return found != peaks_.end() ? found->second : peaks_.emplace(dtype, measure_peaks(dtype)).first->second;
 }
 
+double Session::seconds_of(const std::function<void()>& run, int64_t calls) const {
+  const double begin = now(processor_time_);
+  for (int64_t i = 0; i < calls; ++i) run();
+  stream_->synchronize();
+  return now(processor_time_) - begin;
+}
+
 /// Calls of a run too short for the clock, or for the launch of one kernel, are timed together.
 Session::Timing Session::time(const std::function<void()>& run) const {
   constexpr double shortest_sample = 5e-3;
   constexpr size_t most_samples = 101;
   const size_t least_samples = quick_ ? 3 : 7;
-  const double once = std::max(1e-7, seconds_of(*stream_, run, 1));
+  const double once = std::max(1e-7, seconds_of(run, 1));
   const int64_t calls = quick_ ? 1 : std::max<int64_t>(1, std::llround(std::ceil(shortest_sample / once)));
   std::vector<double> samples;
   double total = 0;
   while (samples.size() < least_samples || (total < seconds_ && samples.size() < most_samples)) {
-    const double sample = seconds_of(*stream_, run, calls);
+    const double sample = seconds_of(run, calls);
     total += sample;
     samples.push_back(sample / static_cast<double>(calls));
   }
@@ -112,7 +125,7 @@ void Session::write(Row row, const Timing& timing) {
 Peaks Session::measure_peaks(DType dtype) {
   Peaks peaks;
   const int64_t size = quick_ ? 128 : on_gpu() ? 8192 : 1024;
-  const int64_t count = quick_ ? 1 << 18 : on_gpu() ? int64_t{1} << 29 : 1 << 25;
+  const int64_t count = quick_ ? 1 << 16 : on_gpu() ? int64_t{1} << 29 : 1 << 25;
   const Tensor x = Tensor::empty(*stream_, {count}, dtype);
   const Tensor copied = Tensor::empty(*stream_, {count}, dtype);
   runtime::fill_normal(*stream_, x, 1.0, runtime::Philox(1));

@@ -24,7 +24,8 @@ inline constexpr std::string_view common_usage =
     "  --filter=TEXT      only what has TEXT in its name\n"
     "  --csv=FILE         adds the rows to FILE\n"
     "  --seconds=N        of timing for each row\n"
-    "  --threads=N        of the CPU; all cores unless given\n";
+    "  --threads=N        of the CPU; all cores unless given\n"
+    "  --processor-time   of one thread instead of the clock's: where others use the machine too\n";
 
 /// Measured once for each element type.
 struct Peaks {
@@ -63,6 +64,7 @@ class Session {
     double spread_percent = 0;
   };
 
+  double seconds_of(const std::function<void()>& run, int64_t calls) const;
   Timing time(const std::function<void()>& run) const;
   Peaks measure_peaks(runtime::DType dtype);
   void write(Row row, const Timing& timing);
@@ -72,6 +74,7 @@ class Session {
   Origin origin_;
   bool quick_ = false;
   double seconds_ = 0;
+  bool processor_time_ = false;
   std::string filter_;
   std::optional<RowFile> file_;
   double stated_flops_ = 0;  // of the GPU's maker; 0 where unknown

@@ -114,8 +114,8 @@ int run(Arguments& arguments) {
   Session session("step", arguments);
   const ModelChoice choice =
       take_models(session, arguments, "tiny", session.on_gpu() ? "bfloat16" : "float32,bfloat16");
-  const int64_t tokens = arguments.number("tokens", session.quick() ? 64 : session.on_gpu() ? 16384 : 4096);
-  const int64_t length = arguments.number("length", session.quick() ? 32 : 1024);
+  const int64_t tokens = arguments.number("tokens", session.quick() ? 32 : session.on_gpu() ? 16384 : 1024);
+  const int64_t length = arguments.number("length", session.quick() ? 16 : 1024);
   arguments.finish();
   if (length < 2 || tokens < length) {
     throw runtime::UsageError("there is no sequence to train on", "bench_step", "give --length >= 2, --tokens >= it");

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds one folder that runs on a machine with a GPU and nothing of ours: the program, the tests of the CUDA kernels,
-# the benchmarks with the shared libraries they need (packed; run.sh unpacks them), configurations, small models. The
-# driver, cuBLAS and cuSOLVER are the machine's: run.sh looks for them in the CUDA toolkit and in Python's nvidia
-# packages. Usage: tools/gpu_bundle.sh [FOLDER], by default build/gpu-bundle/bundle.
+# the benchmarks with the shared libraries they need (packed; run.sh unpacks them), their peers, configurations, small
+# models. The driver, cuBLAS and cuSOLVER are the machine's: run.sh looks for them in the CUDA toolkit and in Python's
+# nvidia packages. Usage: tools/gpu_bundle.sh [FOLDER], by default build/gpu-bundle/bundle.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,11 +28,7 @@ done | sort -u | while read -r name file; do
 done
 strip --strip-unneeded "$packed"/lib/*
 
-mkdir -p "$bundle/models"
-cp -r configs "$bundle/configs"
-cp -r tests/fixtures/models/{llama3,qwen3} "$bundle/models"
-cp tools/gpu_bundle/run.sh tools/gpu_bundle/compare_logits.py "$bundle"
-git describe --always --dirty --abbrev=12 --exclude='*' >"$bundle/COMMIT"
+tools/gpu_bundle/files.sh "$bundle"
 
 # Every program starts with an empty environment, and finds all but the C library in the folder.
 for program in "$packed"/{subspect,cuda_test,bench_*}; do

@@ -37,7 +37,7 @@ int run(Arguments& arguments) {
   Session session("kernels", arguments);
   const ModelChoice choice =
       take_models(session, arguments, "tiny", session.on_gpu() ? "bfloat16" : "float32,bfloat16");
-  const int64_t tokens = arguments.number("tokens", session.quick() ? 32 : session.on_gpu() ? 8192 : 1024);
+  const int64_t tokens = arguments.number("tokens", session.quick() ? 32 : session.on_gpu() ? 8192 : 512);
   arguments.finish();
   for (const std::string& name : choice.models) {
     const model::DecoderConfig config = read_shape(name);

@@ -41,6 +41,7 @@ class Peer:
         parser.add_argument("--csv", required=True, help="rows of ours to repeat; the peer's are added to them")
         parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
         parser.add_argument("--threads", type=int, default=0, help="of the CPU; all cores unless given")
+        parser.add_argument("--processor-time", action="store_true", help="instead of the clock's; with --threads=1")
         parser.add_argument("--quick", action="store_true", help="few runs")
         parser.add_argument("--seconds", type=float, default=1.0, help="of timing for each row")
         parser.add_argument("--filter", default="", help="only what has this in its name")
@@ -51,6 +52,7 @@ class Peer:
             sys.exit(MISSING)
         if self.options.threads:
             torch.set_num_threads(self.options.threads)
+            torch.set_num_interop_threads(self.options.threads)
         self.bench = bench
         self.device = torch.device(self.options.device)
         self.compiles = self.options.compile or self.on_gpu
@@ -79,15 +81,16 @@ class Peer:
             torch.cuda.synchronize()
 
     def seconds_of(self, run, calls):
-        begin = time.perf_counter()
+        now = time.process_time if self.options.processor_time else time.perf_counter
+        begin = now()
         for _ in range(calls):
             run()
         self.synchronize()
-        return (time.perf_counter() - begin) / calls
+        return (now() - begin) / calls
 
     def time(self, run):
         """As Session::time: samples of at least 5 ms each, their number by --seconds."""
-        once = max(1e-7, self.seconds_of(run, 1))
+        once = max(1e-6, self.seconds_of(run, 1))
         calls = 1 if self.options.quick else max(1, math.ceil(5e-3 / once))
         samples, total = [], 0.0
         while len(samples) < (3 if self.options.quick else 7) or (
