@@ -35,6 +35,7 @@ struct MomentData {
 /// The memory of one tensor; arrays that its form has not are empty.
 struct TensorData {
   int64_t count = 0;
+  int64_t begin = 0;
   uint64_t random_stream = 0;
   float weight_decay = 0;
   std::vector<float> weights;
@@ -48,6 +49,7 @@ inline TensorData make_tensor(int64_t count, WeightForm weights, MomentForm firs
                               float weight_decay = 0) {
   TensorData data;
   data.count = count;
+  data.begin = static_cast<int64_t>(seed % 3) * moment_block;  // often a slice of a larger one
   data.random_stream = seed * 77;
   data.weight_decay = weight_decay;
   const std::vector<bfloat16> start = random_values<bfloat16>(count, seed);
@@ -73,7 +75,7 @@ class HostList {
     const auto moment = [](MomentData& m) { return Moment{pointer(m.values), pointer(m.codes), pointer(m.scales)}; };
     for (TensorData& t : tensors) {
       records_.push_back({pointer(t.weights), pointer(t.rounded), pointer(t.grad), moment(t.first), moment(t.second),
-                          t.count, t.random_stream, t.weight_decay});
+                          t.count, t.begin, t.random_stream, t.weight_decay});
     }
     chunks_.resize(static_cast<size_t>(count_chunks(records_)));
     write_chunks(records_, chunks_.data());
@@ -88,7 +90,8 @@ class HostList {
 
 /// The gradients of update `number`.
 inline void set_gradients(std::vector<TensorData>& tensors, int64_t number) {
-  for (TensorData& t : tensors) t.grad = random_values<float>(t.count, t.random_stream + static_cast<uint64_t>(number));
+  for (TensorData& t : tensors)
+    t.grad = random_values<float>(t.count, t.begin, t.random_stream + static_cast<uint64_t>(number));
 }
 
 /// The squared norm of the gradients and what is not finite among them, by the CPU.

@@ -73,7 +73,7 @@ class DeviceList {
     for (const TensorData& t : tensors) {
       const DeviceTensor& d = *device_.emplace_back(std::make_unique<DeviceTensor>(t, skip));
       records.push_back({d.weights.data(), d.rounded.data(), d.grad.data(), d.first.moment(), d.second.moment(),
-                         t.count, t.random_stream, t.weight_decay});
+                         t.count, t.begin, t.random_stream, t.weight_decay});
     }
     std::vector<TensorChunk> chunks(static_cast<size_t>(count_chunks(records)));
     write_chunks(records, chunks.data());
@@ -196,6 +196,7 @@ TEST_F(SimtOptimizer, EachUnalignedArrayIsNoticed) {
                                         {m.data(), m_codes.data(), m_scales.data()},
                                         {v.data(), v_codes.data(), v_scales.data()},
                                         t.count,
+                                        t.begin,
                                         t.random_stream,
                                         t.weight_decay}});
       const DeviceBuffer<TensorChunk> chunk(std::vector<TensorChunk>{{0, 0}});
