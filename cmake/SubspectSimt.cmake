@@ -14,15 +14,16 @@ file(GLOB cuda_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu
 list(FILTER cuda_kernels EXCLUDE REGEX "sm90")
 file(GLOB faulty_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/*.cu)
 set_source_files_properties(${cuda_kernels} ${faulty_kernels} PROPERTIES LANGUAGE CXX)
+# Below -O1 not every access is instrumented; packs of elements are read and written through pointers of other types.
+set(simt_kernel_flags -x c++ -include ${PROJECT_SOURCE_DIR}/tests/simt/device.h
+  -O2 -g1 -fno-strict-aliasing -ffp-contract=off -Wno-unused-function)
 add_library(simt_kernels OBJECT ${cuda_kernels})
 add_library(simt_faults OBJECT ${faulty_kernels})
 foreach(target simt_kernels simt_faults)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${target} PRIVATE subspect_options)
-  # Below -O1 not every access is instrumented; packs of elements are read and written through pointers of other types.
-  target_compile_options(${target} PRIVATE
-    -x c++ -include ${PROJECT_SOURCE_DIR}/tests/simt/device.h -O2 -g1 -fno-strict-aliasing -ffp-contract=off
-    -fsanitize=thread,bounds,shift,integer-divide-by-zero -fno-sanitize-recover=all -Wno-unused-function)
+  target_compile_options(${target} PRIVATE ${simt_kernel_flags}
+    -fsanitize=thread,bounds,shift,integer-divide-by-zero -fno-sanitize-recover=all)
 endforeach()
 
 file(GLOB simt_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/*.cpp)
@@ -36,6 +37,32 @@ target_link_libraries(simt_shim PRIVATE subspect_options PUBLIC ${BOOST_CONTEXT_
 add_executable(simt_test ${simt_tests} $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_faults>)
 target_link_libraries(simt_test PRIVATE subspect_options simt_shim subspect_kernels GTest::gmock GTest::gtest_main)
 gtest_discover_tests(simt_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)
+
+# The same kernels once more, built for counting (tests/simt/counters.h): calls at every basic block, which stay in the
+# order of the source, and accesses as wide as nvcc makes them. The flags are GCC's.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(simt_count_flags -fsanitize=thread -fsanitize-coverage=trace-pc -fno-tree-vectorize -fno-tree-slp-vectorize
+    -fno-store-merging -fno-tree-loop-distribute-patterns -fno-tree-sra -fno-ipa-sra -fno-ipa-icf -fno-reorder-blocks
+    -fno-reorder-blocks-and-partition -fno-tree-tail-merge -fno-code-hoisting)
+  file(GLOB micro_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/counters/*.cu)
+  set_source_files_properties(${micro_kernels} PROPERTIES LANGUAGE CXX)
+  add_library(simt_count_kernels OBJECT ${cuda_kernels})
+  add_library(simt_count_micro OBJECT ${micro_kernels})
+  foreach(target simt_count_kernels simt_count_micro)
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+    target_link_libraries(${target} PRIVATE subspect_options)
+    target_compile_definitions(${target} PRIVATE SUBSPECT_SIMT_COUNT)
+    target_compile_options(${target} PRIVATE ${simt_kernel_flags} ${simt_count_flags})
+  endforeach()
+  file(GLOB counter_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/counters/*_test.cpp)
+  add_executable(simt_count_test ${counter_tests}
+    $<TARGET_OBJECTS:simt_count_kernels> $<TARGET_OBJECTS:simt_count_micro>)
+  target_link_libraries(simt_count_test PRIVATE
+    subspect_options simt_shim subspect_kernels GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(simt_count_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)
+else()
+  message(STATUS "Without simt_count_test and bench_simt: they want GCC's flags")
+endif()
 
 find_path(SUBSPECT_CUDA_HEADERS cuda_runtime_api.h
   HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{CUDA_HOME}/include $ENV{CUDA_PATH}/include /usr/local/cuda/include)

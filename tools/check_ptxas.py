@@ -8,12 +8,18 @@ allow, or more than 48 KiB of static shared memory. Prints a table (a kernel a r
 the kernels with a violation); exits with 1 when there is a violation.
 
     tools/check_ptxas.py [--verbose] [FILE.cu...]
+    tools/check_ptxas.py --registers FILE.csv      also compares the registers of each kernel with those in the file,
+                                                   if the file is of this version of nvcc
+    tools/check_ptxas.py --write-registers FILE.csv
     tools/check_ptxas.py --self-test    plants kernels with each fault and fails when one is not reported
 """
 
 import argparse
 import concurrent.futures
+import csv
 import dataclasses
+import difflib
+import io
 import os
 import pathlib
 import re
@@ -184,6 +190,38 @@ def print_summary(kernels):
         print(f"{file:32} {architecture:7} {len(group):7} {most[0]:5} {most[1]:6} {most[2]:6} {most[3]:6}")
 
 
+def nvcc_version():
+    return re.search(r"release ([\d.]+)", run([find_tool("nvcc"), "--version"])).group(1)
+
+
+def registers_text(kernels):
+    """A row for each kernel, with its registers for each architecture: what bench_simt computes occupancy from."""
+    names = readable([kernel.name for kernel in kernels])
+    rows = {}
+    for name, kernel in zip(names, kernels):
+        rows.setdefault((kernel.file, name, kernel.threads), {})[kernel.architecture] = kernel.registers
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["nvcc", "file", "kernel", "threads", *ARCHITECTURES])
+    for (file, name, threads), registers in sorted(rows.items()):
+        writer.writerow([nvcc_version(), file, name, threads, *(registers.get(a, "") for a in ARCHITECTURES)])
+    return out.getvalue()
+
+
+def compare_registers(path, kernels):
+    """The number of differing lines; none are looked for where another version of nvcc wrote the file."""
+    before = path.read_text()
+    after = registers_text(kernels)
+    if before.split("\n")[1].split(",")[0] != nvcc_version():
+        print(f"{path} is of another version of nvcc: not compared")
+        return 0
+    lines = [line for line in difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+             if not line.startswith(("---", "+++", "@@"))]
+    print("\n".join(lines + [f"{len(lines)} lines differ from {path}" + (
+        ": tools/check_ptxas.py --write-registers renews it, then bench_simt --update" if lines else "")]))
+    return len(lines)
+
+
 def self_test():
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "faults.cu"
@@ -215,6 +253,8 @@ def main():
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     parser.add_argument("--verbose", action="store_true", help="every kernel, not only those with a violation")
     parser.add_argument("--self-test", action="store_true")
+    parser.add_argument("--registers", type=pathlib.Path, metavar="FILE.csv", help="compare with the registers in this file")
+    parser.add_argument("--write-registers", type=pathlib.Path, metavar="FILE.csv", help="write them there")
     arguments = parser.parse_args()
     if not find_tool("nvcc") or not find_tool("ptxas"):
         print("skipped: no nvcc")
@@ -229,7 +269,10 @@ def main():
     if arguments.verbose or violations:
         print_table(kernels, arguments.verbose)
     print(f"{len(kernels)} kernels of {len(files)} files, {violations} violations")
-    return 1 if violations or not kernels else 0
+    if arguments.write_registers:
+        arguments.write_registers.write_text(registers_text(kernels))
+    differences = compare_registers(arguments.registers, kernels) if arguments.registers else 0
+    return 1 if violations or differences or not kernels else 0
 
 
 if __name__ == "__main__":

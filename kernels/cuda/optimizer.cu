@@ -275,14 +275,28 @@ GPU_DEVICE bool is_aligned(const OptimizerTensor& t) {
   return floats % 16 == 0 && address(t.rounded) % 8 == 0 && bytes % 4 == 0;
 }
 
+/// A copy, member by member: no access is wider than one that a GPU makes.
+GPU_DEVICE OptimizerTensor read_tensor(const OptimizerTensor& t) {
+  return {.weights = t.weights,
+          .rounded = t.rounded,
+          .grad = t.grad,
+          .first = {t.first.values, t.first.codes, t.first.scales},
+          .second = {t.second.values, t.second.codes, t.second.scales},
+          .count = t.count,
+          .begin = t.begin,
+          .random_stream = t.random_stream,
+          .weight_decay = t.weight_decay};
+}
+
 template <class Rule>
 GPU_KERNEL(threads)
 update_kernel(UpdateParams p, Rule rule) {
   GPU_SHARED(float, numbers, 2 * codes);
   const float scale = p.grad_scale != nullptr ? *p.grad_scale : 1.0F;
   if (scale < 0) return;
-  const TensorChunk chunk = p.list.chunks[blockIdx.x];
-  const OptimizerTensor tensor = p.list.tensors[chunk.tensor];
+  const TensorChunk& chunk = p.list.chunks[blockIdx.x];
+  const int64_t chunk_begin = chunk.index * chunk_elements;
+  const OptimizerTensor tensor = read_tensor(p.list.tensors[chunk.tensor]);
   if (tensor.first.codes != nullptr) {
     fill_numbers<DynamicCode::with_sign>(numbers);
     fill_numbers<DynamicCode::without_sign>(numbers + codes);
@@ -290,7 +304,7 @@ update_kernel(UpdateParams p, Rule rule) {
   }
   const bool aligned = is_aligned(tensor);
   for (int t = static_cast<int>(threadIdx.x) / warp_size; t < chunk_tiles; t += warps) {
-    const int64_t begin = chunk.index * chunk_elements + t * tile_elements;
+    const int64_t begin = chunk_begin + t * tile_elements;
     if (begin >= tensor.count) break;
     if (aligned && begin + tile_elements <= tensor.count) {
       update_tile<true>(p, rule, scale, tensor, numbers, {begin, tile_elements});
@@ -334,7 +348,7 @@ GPU_DEVICE void add_squares(const float* x, int64_t left, double (&sums)[4], int
 template <class Unused = void>
 GPU_KERNEL(threads)
 squared_norm_kernel(TensorList list, NormPartial* partials) {
-  const TensorChunk chunk = list.chunks[blockIdx.x];
+  const TensorChunk& chunk = list.chunks[blockIdx.x];
   const int64_t begin = chunk.index * chunk_elements;
   const float* x = list.tensors[chunk.tensor].grad + begin;
   const int64_t left = list.tensors[chunk.tensor].count - begin;

@@ -310,7 +310,7 @@ GPU_DEVICE float row_sum(float value) {
 }
 
 /// Scores become exp(scale * score - maximum) of the warp's positions; zero where a position is not seen.
-struct Softened {
+struct alignas(8) Softened {
   float maximum;
   float sum;
 };

@@ -214,28 +214,40 @@ struct Floats {
   float value[N];
 };
 
+/// Elements of T that one thread moves at once where alignment allows it.
+template <class T>
+inline constexpr int widest = static_cast<int>(16 / sizeof(T));
+
+/// Of N elements, as many as move in one access; N is a multiple of it.
+template <class T, int N>
+inline constexpr int pack_width = N < widest<T> ? N : widest<T>;
+
 template <int N, class T>
 GPU_DEVICE Floats<N> load(const T* from) {
-  GPU_CHECK_ALIGNED(from, sizeof(Pack<T, N>));
-  const Pack<T, N> pack = *reinterpret_cast<const Pack<T, N>*>(from);
+  constexpr int width = pack_width<T, N>;
+  GPU_CHECK_ALIGNED(from, sizeof(Pack<T, width>));
   Floats<N> floats;
   GPU_UNROLL
-  for (int i = 0; i < N; ++i) floats.value[i] = widen(pack.value[i]);
+  for (int first = 0; first < N; first += width) {
+    const Pack<T, width> pack = *reinterpret_cast<const Pack<T, width>*>(from + first);
+    GPU_UNROLL
+    for (int i = 0; i < width; ++i) floats.value[first + i] = widen(pack.value[i]);
+  }
   return floats;
 }
 
 template <int N, class T>
 GPU_DEVICE void store(const Floats<N>& floats, T* to) {
-  Pack<T, N> pack;
+  constexpr int width = pack_width<T, N>;
+  GPU_CHECK_ALIGNED(to, sizeof(Pack<T, width>));
   GPU_UNROLL
-  for (int i = 0; i < N; ++i) pack.value[i] = narrow<T>(floats.value[i]);
-  GPU_CHECK_ALIGNED(to, sizeof(Pack<T, N>));
-  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+  for (int first = 0; first < N; first += width) {
+    Pack<T, width> pack;
+    GPU_UNROLL
+    for (int i = 0; i < width; ++i) pack.value[i] = narrow<T>(floats.value[first + i]);
+    *reinterpret_cast<Pack<T, width>*>(to + first) = pack;
+  }
 }
-
-/// Elements of T that one thread moves at once where alignment allows it.
-template <class T>
-inline constexpr int widest = static_cast<int>(16 / sizeof(T));
 
 /// Whether a row of `count` elements that begins at each pointer divides into accesses of 16 bytes.
 template <class... Pointers>

@@ -85,10 +85,10 @@ GPU_DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, int line = 
   simt::load_matrix(r, 4, true, row, {file, line});
 }
 GPU_DEVICE void cp_async16(void* to, const void* from, bool exists = true) {
-  exists ? simt::copy_async(to, from, 16) : simt::zero_async(to, 16);
+  simt::copy_async(to, from, 16, exists);
 }
 GPU_DEVICE void cp_async4(void* to, const void* from, bool exists = true) {
-  exists ? simt::copy_async(to, from, 4) : simt::zero_async(to, 4);
+  simt::copy_async(to, from, 4, exists);
 }
 GPU_DEVICE void cp_async_commit() {
   simt::commit_copies();

@@ -344,7 +344,7 @@ GPU_DEVICE void norm_backward_tokens(const RotaryBackwardParams<T>& p, const Wor
 
 /// Block i takes group i of the tokens and writes its share of the weights' gradients: partials [2, groups, head_dim].
 template <int N, class T>
-GPU_KERNEL(threads)
+GPU_KERNEL(threads, 2)
 rotary_norm_backward_kernel(RotaryBackwardParams<T> p, Work work) {
   const RotaryShape& shape = p.shape;
   const int64_t group = rows_of_group(shape.tokens);

@@ -254,7 +254,7 @@ GPU_DEVICE uint64_t find_crossing(const SampleParams& p, const Search& search, c
     }
     find_bin(histogram, begin, needed, board);
     barrier();
-    const Found found = board->found;
+    const Found& found = board->found;
     prefix = prefix << width | found.bin;
     before = found.before;
     if (shift == id_bits) {

@@ -23,6 +23,12 @@ int warp() {
   return block.current / warp_size;
 }
 
+/// The lanes that the running warp has.
+uint32_t warp_lanes() {
+  const int lanes = std::min(block.threads - warp() * warp_size, warp_size);
+  return ~uint32_t{0} >> (warp_size - lanes);
+}
+
 void check_lanes(const char* operation, uint32_t mask, Place place) {
   const std::string what = std::string(operation) + " at " + describe(place) + " by " + describe(block.current);
   if ((mask >> lane() & 1U) == 0) fail(what + ": its own lane is not in the mask");
@@ -62,6 +68,7 @@ void collective(const char* operation, uint32_t mask, void* operand, Execute exe
   const Group complete = group;
   std::vector<Group>& groups = pending[static_cast<size_t>(warp())];
   groups.erase(groups.begin() + (&group - groups.data()));
+  if (counting && mask == warp_lanes()) merge_warp(warp());
   execute(mask, complete.operands.data());
   for (int i = 0; i < warp_size; ++i) {
     if (i != lane() && (mask >> i & 1U) != 0) make_runnable(warp() * warp_size + i);
@@ -75,6 +82,7 @@ struct Shuffled {
 };
 
 void execute_shuffle(uint32_t mask, void* const* operands) {
+  if (counting) count_collective(Collective::shuffle);
   for (int i = 0; i < warp_size; ++i) {
     if ((mask >> i & 1U) == 0) continue;
     auto* mine = static_cast<Shuffled*>(operands[i]);
@@ -126,6 +134,11 @@ struct MatrixLoad {
 
 void execute_load_matrix(uint32_t /*mask*/, void* const* operands) {
   const auto* first = static_cast<const MatrixLoad*>(operands[0]);
+  if (counting) {
+    std::array<const void*, warp_size> rows{};
+    for (size_t i = 0; i < warp_size; ++i) rows[i] = static_cast<const MatrixLoad*>(operands[i])->row;
+    count_load_matrix(rows.data(), first->count, first->site);
+  }
   for (int lane_index = 0; lane_index < warp_size; ++lane_index) {
     const auto* mine = static_cast<const MatrixLoad*>(operands[lane_index]);
     for (int matrix = 0; matrix < first->count; ++matrix) {
@@ -160,6 +173,7 @@ float half_of(uint32_t packed, int half) {
 /// PTX manual, "Matrix fragments for mma.m16n8k16": with g = lane / 4 and t = lane % 4, a[0] holds (g, 2t), a[1]
 /// (g + 8, 2t), a[2] (g, 2t + 8), a[3] (g + 8, 2t + 8), b[0] (2t, g), b[1] (2t + 8, g), d (g, 2t), (g + 8, 2t).
 void execute_multiply_add(uint32_t /*mask*/, void* const* operands) {
+  if (counting) count_collective(Collective::mma);
   float a[16][16];
   float b[16][8];
   for (int i = 0; i < warp_size; ++i) {

@@ -19,6 +19,7 @@ struct LaunchShape {
   int64_t blocks = 1;
   int threads = 1;
   size_t dynamic_bytes = 0;
+  const void* function = nullptr;  ///< the kernel's code
 };
 
 /// Where in the source a thread waits.
@@ -61,14 +62,16 @@ void check_aligned(const void* address, size_t bytes);
 int32_t atomic_add(int32_t* address, int32_t value);
 uint32_t atomic_or(uint32_t* address, uint32_t value);
 
-void copy_async(void* to, const void* from, size_t bytes);
-/// A copy of zeros, which arrives like any other.
-void zero_async(void* to, size_t bytes);
+/// Copies, or writes zeros where the source does not exist: those arrive like any other copy.
+void copy_async(void* to, const void* from, size_t bytes, bool exists);
 void commit_copies();
 void wait_copies(int pending);
 
 void load_matrix(uint32_t* registers, int count, bool transposed, const void* row, Place place);
 void multiply_add(float* d, const uint32_t* a, const uint32_t* b, Place place);
+
+/// Counts an exponential or the like (tests/simt/counters.h).
+void count_function();
 
 }  // namespace simt
 
@@ -78,6 +81,12 @@ extern simt::Index3 threadIdx, blockIdx, blockDim, gridDim;  // NOLINT(readabili
   simt::Place {             \
     file, line              \
   }
+
+#ifdef SUBSPECT_SIMT_COUNT
+#define SUBSPECT_SIMT_COUNT_FUNCTION() simt::count_function()
+#else
+#define SUBSPECT_SIMT_COUNT_FUNCTION()
+#endif
 
 #define GPU_KERNEL(...) void
 #define GPU_DEVICE [[gnu::always_inline]] inline
@@ -155,27 +164,33 @@ GPU_DEVICE float float_of(uint32_t bits) {
   return __builtin_bit_cast(float, bits);
 }
 GPU_DEVICE float fast_exp(float x) {
+  SUBSPECT_SIMT_COUNT_FUNCTION();
   return __builtin_expf(x);
 }
 GPU_DEVICE float exponential(float x) {
+  SUBSPECT_SIMT_COUNT_FUNCTION();
   return __builtin_expf(x);
 }
 GPU_DEVICE float rounded_product(float a, float b) {
   return a * b;
 }
 GPU_DEVICE float fast_exp2(float x) {
+  SUBSPECT_SIMT_COUNT_FUNCTION();
   return __builtin_exp2f(x);
 }
 GPU_DEVICE float square_root(float x) {
+  SUBSPECT_SIMT_COUNT_FUNCTION();
   return __builtin_sqrtf(x);
 }
 GPU_DEVICE double square_root(double x) {
   return __builtin_sqrt(x);
 }
 GPU_DEVICE float hyperbolic_tangent(float x) {
+  SUBSPECT_SIMT_COUNT_FUNCTION();
   return __builtin_tanhf(x);
 }
 GPU_DEVICE float natural_log(float x) {
+  SUBSPECT_SIMT_COUNT_FUNCTION();
   return __builtin_logf(x);
 }
 GPU_DEVICE float fused_multiply_add(float x, float y, float z) {
@@ -189,7 +204,7 @@ void launch(const char* name, void (*kernel)(P...), int64_t blocks, int threads,
   auto body = [kernel, ... copies = static_cast<P>(args)] { kernel(copies...); };
   using Body = decltype(body);
   constexpr auto call = [](void* state) { (*static_cast<Body*>(state))(); };
-  const simt::LaunchShape shape{blocks, threads, dynamic_bytes};
+  const simt::LaunchShape shape{blocks, threads, dynamic_bytes, reinterpret_cast<const void*>(kernel)};
   if (simt::queue_launch == nullptr) {
     simt::run(name, shape, call, &body, sizeof(Body));
     return;

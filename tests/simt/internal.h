@@ -80,5 +80,30 @@ void check_access(const void* address, size_t bytes, Access access, const void* 
 void begin_copy(const AsyncCopy& copy, const void* site);
 void end_copy(const AsyncCopy& copy, const void* site);
 void reset_shared(size_t dynamic_bytes);
+/// Static and dynamic shared memory of the running block.
+size_t shared_memory_used();
+bool in_device_memory(const void* address);
+bool in_shared_memory(const void* address);
+
+/// Whether launches are counted (tests/simt/counters.h), and what the parts of the shim then report.
+extern bool counting;
+enum class Collective : uint8_t { mma, shuffle, barrier };
+
+void begin_launch_counts(const char* kernel, const LaunchShape& shape);
+void end_launch_counts(size_t shared_bytes);
+void begin_block_counts();
+/// Counts what the lanes queued: they have met.
+void merge_warp(int warp);
+void merge_block();
+void end_block_counts();
+void count_access(const void* address, size_t bytes, Access access, const void* site);
+void count_copy(const AsyncCopy& copy, const void* site);
+/// Fails for accesses to device or shared memory.
+void forbid_split(const void* address, size_t bytes, const void* site);
+/// @param rows [8 matrices] addresses of 16 bytes
+void count_load_matrix(const void* const* rows, int matrices, const void* site);
+void count_collective(Collective collective);
+void enter_function();
+void leave_function();
 
 }  // namespace simt

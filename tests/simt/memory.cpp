@@ -237,8 +237,10 @@ void check_access(const void* address, size_t bytes, Access access, const void* 
     if (access != Access::write && !cell.initialised) {
       fail_access("uninitialised read", *arena, access, site, thread);
     }
-    check_race(*arena, arena->histories[i], access, site, thread);
-    remember(arena->histories[i], access, now, thread);
+    if (!counting) {
+      check_race(*arena, arena->histories[i], access, site, thread);
+      remember(arena->histories[i], access, now, thread);
+    }
     if (access != Access::read) cell.initialised = true;
   }
 }
@@ -269,21 +271,25 @@ void start_copy(const AsyncCopy& copy, const void* site) {
     fail("cp.async by " + describe(block.current) + ": misaligned at " + describe_site(site));
   }
   begin_copy(copy, site);
+  if (counting) count_copy(copy, site);
   auto& groups = block.thread[static_cast<size_t>(block.current)].copies;
   if (groups.empty()) groups.emplace_back();
   groups.back().push_back(copy);
 }
 
-}  // namespace
-
-void copy_async(void* to, const void* from, size_t bytes) {
-  const void* site = __builtin_return_address(0);
-  if (from == nullptr) fail("cp.async by " + describe(block.current) + ": from nowhere at " + describe_site(site));
-  start_copy({static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes}, site);
+void access_atomically(const void* address, size_t bytes, const void* site) {
+  check_access(address, bytes, Access::atomic, site, block.current);
+  if (counting) count_access(address, bytes, Access::atomic, site);
 }
 
-void zero_async(void* to, size_t bytes) {
-  start_copy({static_cast<std::byte*>(to), nullptr, bytes}, __builtin_return_address(0));
+}  // namespace
+
+void copy_async(void* to, const void* from, size_t bytes, bool exists) {
+  const void* site = __builtin_return_address(0);
+  if (exists && from == nullptr) {
+    fail("cp.async by " + describe(block.current) + ": from nowhere at " + describe_site(site));
+  }
+  start_copy({static_cast<std::byte*>(to), exists ? static_cast<const std::byte*>(from) : nullptr, bytes}, site);
 }
 
 void commit_copies() {
@@ -302,16 +308,28 @@ void wait_copies(int pending) {
 }
 
 int32_t atomic_add(int32_t* address, int32_t value) {
-  check_access(address, sizeof(int32_t), Access::atomic, __builtin_return_address(0), block.current);
+  access_atomically(address, sizeof(int32_t), __builtin_return_address(0));
   maybe_yield();
   // wraps around, as a GPU's does
   return std::exchange(*address, static_cast<int32_t>(static_cast<uint32_t>(*address) + static_cast<uint32_t>(value)));
 }
 
 uint32_t atomic_or(uint32_t* address, uint32_t value) {
-  check_access(address, sizeof(uint32_t), Access::atomic, __builtin_return_address(0), block.current);
+  access_atomically(address, sizeof(uint32_t), __builtin_return_address(0));
   maybe_yield();
   return std::exchange(*address, *address | value);
+}
+
+size_t shared_memory_used() {
+  return shared_total;
+}
+
+bool in_device_memory(const void* address) {
+  return device.contains(address);
+}
+
+bool in_shared_memory(const void* address) {
+  return shared.contains(address);
 }
 
 void reset_shared(size_t dynamic_bytes) {

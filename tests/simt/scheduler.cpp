@@ -165,12 +165,14 @@ void run_block(int64_t index, size_t dynamic_bytes) {
   for (int i = 0; i < block.threads; ++i) {
     block.thread[static_cast<size_t>(i)].context = context::make_fcontext(stack_top(i), stack_bytes, fiber_main);
   }
+  if (counting) begin_block_counts();
   running = true;
   jump(scheduler.main, take_next());
   running = false;
   if (!scheduler.failure.empty()) {
     throw Failure(with_places(std::exchange(scheduler.failure, {})));
   }
+  if (counting) end_block_counts();
 }
 
 int barrier_arrived = 0;
@@ -254,6 +256,10 @@ void barrier(Place place) {
   }
   barrier_reset();
   ++block.epoch;
+  if (counting) {
+    count_collective(Collective::barrier);
+    merge_block();
+  }
   const int self = block.current;
   for (int i = 0; i < block.threads; ++i) make_runnable(i);
   run_others(block.thread[static_cast<size_t>(self)].context);
@@ -265,6 +271,7 @@ void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* 
     throw Failure(std::string("simt: kernel ") + name + ": invalid launch of " + std::to_string(shape.blocks) +
                   " blocks of " + std::to_string(shape.threads) + " threads");
   }
+  if (counting) begin_launch_counts(name, shape);
   block.threads = shape.threads;
   block.launch_epoch = ++block.epoch;
   blockDim = {static_cast<unsigned>(shape.threads), 1, 1};
@@ -276,6 +283,7 @@ void run(const char* name, const LaunchShape& shape, void (*body)(void*), void* 
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), scheduler.random);
   for (const int64_t index : order) run_block(index, shape.dynamic_bytes);
+  if (counting) end_launch_counts(shared_memory_used());
 }
 
 void begin_library_call(const char* name) {

@@ -9,6 +9,9 @@ void access(const void* address, size_t bytes, size_t alignment, simt::Access ki
   simt::maybe_yield();
   simt::check_alignment(address, alignment, kind, site, simt::block.current);
   simt::check_access(address, bytes, kind, site, simt::block.current);
+  if (!simt::counting) return;
+  if (alignment < bytes) simt::forbid_split(address, bytes, site);
+  simt::count_access(address, bytes, kind, site);
 }
 
 }  // namespace
@@ -37,9 +40,13 @@ SIMT_ACCESSES(16)
 void __tsan_init();
 void __tsan_init() {}
 void __tsan_func_entry(void* /*caller*/);
-void __tsan_func_entry(void* /*caller*/) {}
+void __tsan_func_entry(void* /*caller*/) {
+  simt::enter_function();
+}
 void __tsan_func_exit();
-void __tsan_func_exit() {}
+void __tsan_func_exit() {
+  simt::leave_function();
+}
 void __tsan_vptr_update(void** /*pointer*/, void* /*value*/);
 void __tsan_vptr_update(void** /*pointer*/, void* /*value*/) {}
 void __tsan_vptr_read(void** /*pointer*/);
