@@ -8,9 +8,8 @@ namespace subspect::bench {
 namespace {
 
 using namespace kernels;
-using gpu_stream = CUstream_st*;
 
-constexpr gpu_stream stream = nullptr;
+constexpr CUstream_st* stream = nullptr;
 constexpr int64_t dim = 896;
 constexpr int64_t vocab = 32768;
 

@@ -94,10 +94,4 @@ inline double real(int64_t value) {
   return static_cast<double>(value);
 }
 
-template <class Params, class Bytes>
-DeviceBuffer<std::byte> workspace_for(Params& p, Bytes bytes) {
-  const int64_t count = bytes(p);
-  return DeviceBuffer<std::byte>(static_cast<size_t>(count));
-}
-
 }  // namespace subspect::bench

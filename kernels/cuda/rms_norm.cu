@@ -1,9 +1,10 @@
 // RMSNorm on CUDA: one block per row at a time. The weight gradient is summed per group of rows into partial sums (one
-// block per group, each thread owning its columns), then over the groups.
+// block per group, each thread owning its columns, in shared memory where they fit), then over the groups.
 #include "kernels/rms_norm.h"
 
 #include "kernels/cuda/column_sums.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/spread.cuh"
 
 namespace subspect::kernels {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 using namespace gpu;
 
 constexpr int threads = 256;
+constexpr int64_t most_shared_cols = 24576;  ///< 96 KB of sums, which every GPU since compute capability 8.0 has
 
 template <int N, class T>
 GPU_KERNEL(threads)
@@ -41,9 +43,19 @@ rms_norm_forward_kernel(RmsNormForwardParams<T> p) {
   }
 }
 
-/// dx of one row, and the row's share of dweight added to `partial` ([cols], nullptr for none).
+/// sums += products factor, or = for the first row.
+template <int N>
+GPU_DEVICE void add_row(const Floats<N>& products, float factor, float* sums, int i, int cols, bool first_row) {
+  Floats<N> sum{};
+  if (!first_row) sum = load_spread<N>(sums, i, cols);
+  GPU_UNROLL
+  for (int j = 0; j < N; ++j) sum.value[j] += products.value[j] * factor;
+  store_spread(sum, sums, i, cols);
+}
+
+/// dx of one row, and the row's share of dweight added to `sums` (a spread row of cols, nullptr for none).
 template <int N, class T>
-GPU_DEVICE void backward_row(const RmsNormBackwardParams<T>& p, int64_t row, float* partial, bool first_row) {
+GPU_DEVICE void backward_row(const RmsNormBackwardParams<T>& p, int64_t row, float* sums, bool first_row) {
   const int64_t offset = row * p.cols;
   const int64_t first = static_cast<int64_t>(threadIdx.x) * N;
   const float inv_rms = p.inv_rms[row];
@@ -52,12 +64,13 @@ GPU_DEVICE void backward_row(const RmsNormBackwardParams<T>& p, int64_t row, flo
     const Floats<N> h = load<N>(p.h + offset + i);
     const Floats<N> dy = load<N>(p.dy + offset + i);
     const Floats<N> weight = load<N>(p.weight + i);
+    Floats<N> product;
     GPU_UNROLL
     for (int j = 0; j < N; ++j) {
-      const float product = dy.value[j] * h.value[j];
-      dot += product * weight.value[j];
-      if (partial != nullptr) partial[i + j] = (first_row ? 0.0F : partial[i + j]) + product * inv_rms;
+      product.value[j] = dy.value[j] * h.value[j];
+      dot += product.value[j] * weight.value[j];
     }
+    if (sums != nullptr) add_row(product, inv_rms, sums, static_cast<int>(i), static_cast<int>(p.cols), first_row);
   }
   const float projection = block_sum(dot) * inv_rms * inv_rms / static_cast<float>(p.cols);
   for (int64_t i = first; i < p.cols; i += threads * N) {
@@ -77,11 +90,16 @@ GPU_DEVICE void backward_row(const RmsNormBackwardParams<T>& p, int64_t row, flo
 
 template <int N, class T>
 GPU_KERNEL(threads)
-rms_norm_backward_kernel(RmsNormBackwardParams<T> p) {
+rms_norm_backward_kernel(RmsNormBackwardParams<T> p, bool in_shared) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows_of_group(p.rows);
   const int64_t end = begin + rows_of_group(p.rows) < p.rows ? begin + rows_of_group(p.rows) : p.rows;
   float* partial = p.dweight == nullptr ? nullptr : static_cast<float*>(p.workspace) + blockIdx.x * p.cols;
-  for (int64_t row = begin; row < end; ++row) backward_row<N>(p, row, partial, row == begin);
+  float* sums = in_shared ? dynamic_smem<float>() : partial;
+  for (int64_t row = begin; row < end; ++row) backward_row<N>(p, row, sums, row == begin);
+  if (!in_shared) return;
+  barrier();
+  const auto cols = static_cast<int>(p.cols);
+  for (int i = static_cast<int>(threadIdx.x); i < cols; i += threads) partial[i] = sums[spread<N>(i, cols)];
 }
 
 }  // namespace
@@ -107,10 +125,14 @@ void rms_norm_backward(Context<D> on, const RmsNormBackwardParams<T>& p) {
   if (p.rows == 0 || p.cols == 0) return;
   constexpr int N = widest<T>;
   const int64_t groups = row_groups(p.rows);
-  if (aligned_rows(p.cols, N, p.h, p.weight, p.dy, p.dresidual, p.dx)) {
-    launch("rms_norm_backward", rms_norm_backward_kernel<N, T>, groups, threads, 0, on.stream, p);
+  const bool in_shared = p.dweight != nullptr && p.cols <= most_shared_cols;
+  const size_t bytes = in_shared ? static_cast<size_t>(p.cols) * sizeof(float) : 0;
+  // Sums in the workspace are read by columns, so they are not spread there.
+  const bool may_spread = in_shared || p.dweight == nullptr;
+  if (may_spread && aligned_rows(p.cols, N, p.h, p.weight, p.dy, p.dresidual, p.dx)) {
+    launch("rms_norm_backward", rms_norm_backward_kernel<N, T>, groups, threads, bytes, on.stream, p, in_shared);
   } else {
-    launch("rms_norm_backward", rms_norm_backward_kernel<1, T>, groups, threads, 0, on.stream, p);
+    launch("rms_norm_backward", rms_norm_backward_kernel<1, T>, groups, threads, bytes, on.stream, p, in_shared);
   }
   if (p.dweight == nullptr) return;
   add_partials("rms_norm_weight_sum", on.stream, static_cast<const float*>(p.workspace), groups, p.cols, p.dweight);

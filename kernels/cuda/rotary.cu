@@ -10,6 +10,7 @@
 #include "kernels/angle.h"
 #include "kernels/cuda/column_sums.cuh"
 #include "kernels/cuda/platform.h"
+#include "kernels/cuda/spread.cuh"
 
 namespace subspect::kernels {
 namespace {
@@ -44,7 +45,7 @@ GPU_BOTH int half_of(const RotaryShape& shape) {
   return static_cast<int>(shape.rotary_dim / 2);
 }
 
-/// Cosines and sines in shared memory, [tokens of the block, rotary_dim / 2] each.
+/// Cosines and sines in shared memory, [tokens of the block, rotary_dim / 2] each, in spread rows.
 struct Angles {
   float* cosine;
   float* sine;
@@ -60,14 +61,16 @@ GPU_DEVICE Angles shared_angles(const RotaryShape& shape, const Work& work) {
 }
 
 /// `direction` -1 gives the inverse rotation.
+template <int N>
 GPU_DEVICE void fill_angles(const RotaryShape& shape, int64_t first_token, int count, float direction,
                             const Angles& angles) {
   const int half = half_of(shape);
   for (int i = static_cast<int>(threadIdx.x); i < count * half; i += threads) {
     const auto position = static_cast<float>(shape.positions[first_token + i / half]);
     const CosineSine value = cosine_sine(rounded_product(position, shape.inv_freq[i % half]));
-    angles.cosine[i] = shape.attention_factor * value.cosine;
-    angles.sine[i] = direction * shape.attention_factor * value.sine;
+    const int at = i / half * half + spread<N>(i % half, half);
+    angles.cosine[at] = shape.attention_factor * value.cosine;
+    angles.sine[at] = direction * shape.attention_factor * value.sine;
   }
 }
 
@@ -112,11 +115,11 @@ GPU_DEVICE void store_pair(const Pair<N>& pair, T* head, int i, int half) {
   store(pair.second, head + half + i);
 }
 
-/// `cosine` and `sine` are those of the pair's first number.
+/// Pair i of `half`; `cosine` and `sine` are the rows of its token.
 template <int N>
-GPU_DEVICE Pair<N> rotated(const Pair<N>& x, const float* cosine, const float* sine) {
-  const Floats<N> c = load<N>(cosine);
-  const Floats<N> s = load<N>(sine);
+GPU_DEVICE Pair<N> rotated(const Pair<N>& x, const float* cosine, const float* sine, int i, int half) {
+  const Floats<N> c = load_spread<N>(cosine, i, half);
+  const Floats<N> s = load_spread<N>(sine, i, half);
   Pair<N> y;
   GPU_UNROLL
   for (int j = 0; j < N; ++j) {
@@ -174,8 +177,8 @@ GPU_DEVICE void forward_head(const RotaryForwardParams<T>& p, const Work& work, 
       normalise(pair.first, inv_rms, weight + i);
       normalise(pair.second, inv_rms, weight + half + i);
     }
-    const int angle = head.token * half + i;
-    store_pair(rotated(pair, angles.cosine + angle, angles.sine + angle), y, i, half);
+    const int angle = head.token * half;
+    store_pair(rotated(pair, angles.cosine + angle, angles.sine + angle, i, half), y, i, half);
   }
   if (!norms && p.out == p.qkv) return;
   for (int i = 2 * half + head.lane * N; i < dim_of(p.shape); i += work.lanes * N) {
@@ -209,7 +212,7 @@ rotary_kernel(RotaryForwardParams<T> p, Work work, float direction) {
   const int64_t first_token = static_cast<int64_t>(blockIdx.x) * work.tokens;
   const int count = tokens_from(work, first_token, shape.tokens);
   const Angles angles = shared_angles(shape, work);
-  fill_angles(shape, first_token, count, direction, angles);
+  fill_angles<N>(shape, first_token, count, direction, angles);
   barrier();
   const int heads = count * static_cast<int>(shape.heads + shape.kv_heads);
   for (int base = 0; base < heads; base += threads / work.lanes) {
@@ -231,7 +234,7 @@ struct NormHead {
   const T* dout;    ///< gradient of the rotated head
   T* dx;            ///< written
   const T* weight;  ///< of the norm
-  float* dweight;   ///< [head_dim] in shared memory, of these lanes, added to
+  float* dweight;   ///< [head_dim] in shared memory, a spread row of these lanes, added to
   float* cosine;    ///< of the inverse rotation
   float* sine;
   float inv_rms;
@@ -240,7 +243,7 @@ struct NormHead {
 
 template <int N, class T>
 GPU_DEVICE Pair<N> unrotated(const NormHead<T>& head, int i, int half) {
-  return rotated(load_pair<N>(head.dout, i, half), head.cosine + i, head.sine + i);
+  return rotated(load_pair<N>(head.dout, i, half), head.cosine, head.sine, i, half);
 }
 
 /// Sums of x^2 and of dnormed x weight.
@@ -276,18 +279,18 @@ GPU_DEVICE NormSums sums_of(const NormHead<T>& head, const RotaryShape& shape, c
 
 /// dx = inv_rms (dnormed weight - x projection), dweight += dnormed x inv_rms.
 template <int N, class T>
-GPU_DEVICE void finish(const NormHead<T>& head, const Floats<N>& dnormed, int i) {
+GPU_DEVICE void finish(const NormHead<T>& head, const Floats<N>& dnormed, int i, int head_dim) {
   const Floats<N> x = load<N>(head.x + i);
   const Floats<N> weight = load<N>(head.weight + i);
   Floats<N> dx;
-  Floats<N> dweight = load<N>(head.dweight + i);
+  Floats<N> dweight = load_spread<N>(head.dweight, i, head_dim);
   GPU_UNROLL
   for (int j = 0; j < N; ++j) {
     dx.value[j] = head.inv_rms * (dnormed.value[j] * weight.value[j] - x.value[j] * head.projection);
     dweight.value[j] += dnormed.value[j] * x.value[j] * head.inv_rms;
   }
   store(dx, head.dx + i);
-  store(dweight, head.dweight + i);
+  store_spread(dweight, head.dweight, i, head_dim);
 }
 
 template <int N, class T>
@@ -295,11 +298,11 @@ GPU_DEVICE void finish_head(const NormHead<T>& head, const RotaryShape& shape, c
   const int half = half_of(shape);
   for (int i = lane * N; i < half; i += work.lanes * N) {
     const Pair<N> dnormed = unrotated<N>(head, i, half);
-    finish(head, dnormed.first, i);
-    finish(head, dnormed.second, half + i);
+    finish(head, dnormed.first, i, dim_of(shape));
+    finish(head, dnormed.second, half + i, dim_of(shape));
   }
   for (int i = 2 * half + lane * N; i < dim_of(shape); i += work.lanes * N) {
-    finish(head, load<N>(head.dout + i), i);
+    finish(head, load<N>(head.dout + i), i, dim_of(shape));
   }
 }
 
@@ -357,7 +360,7 @@ rotary_norm_backward_kernel(RotaryBackwardParams<T> p, Work work) {
   for (int i = static_cast<int>(threadIdx.x); i < slots * width; i += threads) dweights[i] = 0;
   for (int64_t token = begin; token < end; token += work.tokens) {
     const int count = tokens_from(work, token, end);
-    fill_angles(shape, token, count, -1.0F, angles);
+    fill_angles<N>(shape, token, count, -1.0F, angles);
     barrier();
     norm_backward_tokens<N>(p, work, token, count);
     barrier();
@@ -365,9 +368,10 @@ rotary_norm_backward_kernel(RotaryBackwardParams<T> p, Work work) {
   }
   auto* partials = static_cast<float*>(p.workspace);
   for (int i = static_cast<int>(threadIdx.x); i < width; i += threads) {
+    const int keys = i / dim_of(shape);
+    const int at = keys * dim_of(shape) + spread<N>(i % dim_of(shape), dim_of(shape));
     float sum = 0;
-    for (int slot = 0; slot < slots; ++slot) sum += dweights[slot * width + i];
-    const int64_t keys = i / shape.head_dim;
+    for (int slot = 0; slot < slots; ++slot) sum += dweights[slot * width + at];
     partials[(keys * gridDim.x + blockIdx.x) * shape.head_dim + i % shape.head_dim] = sum;
   }
 }

@@ -127,6 +127,13 @@ TYPED_TEST(SimtRmsNorm, BackwardWithoutWeightGradientLeavesItAlone) {
   for (size_t i = 5 * 72; i < all.size(); ++i) EXPECT_EQ(all[i], 0.25F);
 }
 
+TYPED_TEST(SimtRmsNorm, BackwardOfRowsThatAreTooLongForSharedMemory) {
+  NormCase<TypeParam> c{3, 24584, false};
+  c.run_cpu();
+  set_schedule(1);
+  c.expect_backward(true);
+}
+
 TYPED_TEST(SimtRmsNorm, GroupsOfSeveralRowsGiveTheSameBitsInEveryOrder) {
   NormCase<TypeParam> c{530, 24, true};  // three rows to a group, two in the last
   c.run_cpu();
