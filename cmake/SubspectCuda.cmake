@@ -10,6 +10,13 @@ endif()
 
 set(SUBSPECT_WITH_CUDA OFF)
 set(cuda_missing "")
+
+# NCCL is no part of the toolkit. It is loaded when several ranks have GPUs; only its header is needed here.
+find_path(SUBSPECT_NCCL_INCLUDE nccl.h HINTS $ENV{NCCL_HOME}/include $ENV{CUDA_HOME}/include /usr/local/cuda/include)
+set(SUBSPECT_WITH_NCCL OFF)
+if(SUBSPECT_NCCL_INCLUDE AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  set(SUBSPECT_WITH_NCCL ON)
+endif()
 if(NOT SUBSPECT_CUDA STREQUAL "OFF")
   find_program(SUBSPECT_NVCC nvcc HINTS $ENV{CUDACXX} $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin /usr/local/cuda/bin)
   if(NOT SUBSPECT_NVCC)

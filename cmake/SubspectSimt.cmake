@@ -74,11 +74,17 @@ endif()
 
 # The libraries' entry points on host memory. Nothing but tests links it.
 file(GLOB stand_in_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/cuda/*.cpp)
+if(NOT SUBSPECT_NCCL_INCLUDE)
+  list(FILTER stand_in_sources EXCLUDE REGEX "/nccl")
+endif()
 set(stand_in_tests ${stand_in_sources})
 list(FILTER stand_in_tests INCLUDE REGEX "_test\\.cpp$")
 list(REMOVE_ITEM stand_in_sources ${stand_in_tests})
 add_library(simt_cuda STATIC ${stand_in_sources})
 target_include_directories(simt_cuda SYSTEM PUBLIC ${SUBSPECT_CUDA_HEADERS})
+if(SUBSPECT_NCCL_INCLUDE)
+  target_include_directories(simt_cuda SYSTEM PUBLIC ${SUBSPECT_NCCL_INCLUDE})
+endif()
 target_link_libraries(simt_cuda
   PRIVATE subspect_options PUBLIC simt_shim PRIVATE PkgConfig::OPENBLAS ${LAPACKE_LIBRARY})
 
@@ -90,7 +96,19 @@ target_link_libraries(simt_kernels_host PRIVATE subspect_options simt_cuda nlohm
 
 # The runtime as a build with CUDA has it, over the stand-in.
 file(GLOB_RECURSE emulated_runtime_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/*.cpp)
+if(SUBSPECT_NCCL_INCLUDE)
+  list(FILTER emulated_runtime_sources EXCLUDE REGEX "/comm/cuda/without_nccl")
+else()
+  list(FILTER emulated_runtime_sources EXCLUDE REGEX "/comm/cuda/nccl")
+endif()
+if(NOT SUBSPECT_WITH_MPI)
+  list(FILTER emulated_runtime_sources EXCLUDE REGEX "/comm/mpi/")
+endif()
 add_library(simt_runtime STATIC ${emulated_runtime_sources})
+if(SUBSPECT_WITH_MPI)
+  target_compile_definitions(simt_runtime PUBLIC SUBSPECT_MPI)
+  target_link_libraries(simt_runtime PRIVATE MPI::MPI_CXX)
+endif()
 target_compile_definitions(simt_runtime PUBLIC SUBSPECT_CUDA)
 target_include_directories(simt_runtime PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(simt_runtime

@@ -28,13 +28,16 @@ void PlanContext::require_file(const Path& path, std::string_view key) const {
 }
 
 bool RunContext::interrupted() const {
-  return runtime::interrupt_requested();
+  const bool requested = runtime::interrupt_requested();
+  return ranks == nullptr ? requested : ranks->any(requested);
+}
+
+void RunContext::stop() const {
+  throw runtime::Interrupted("interrupted", dir.path().string(), "run the same command again to go on");
 }
 
 void RunContext::stop_if_interrupted() const {
-  if (interrupted()) {
-    throw runtime::Interrupted("interrupted", dir.path().string(), "run the same command again to go on");
-  }
+  if (interrupted()) stop();
 }
 
 }  // namespace subspect::experiments

@@ -16,6 +16,7 @@
 #include "experiments/run_dir.h"
 #include "experiments/table.h"
 #include "model/config.h"
+#include "runtime/comm/communicator.h"
 #include "runtime/device.h"
 #include "runtime/io/metrics.h"
 #include "runtime/log.h"
@@ -62,10 +63,18 @@ struct RunContext {
   runtime::Log& log;
   runtime::Progress& progress;
   runtime::io::MetricsWriter& metrics;
+  runtime::comm::Communicator* ranks = nullptr;  ///< that run this experiment together; nullptr: this process alone
 
-  /// True once the user asked to stop: save what resuming needs, then `stop_if_interrupted`.
+  /// Whether this is the rank that writes files, rows and messages.
+  bool leads() const { return ranks == nullptr || ranks->is_first(); }
+  /// What the leading rank says; all ranks call it.
+  bool agree(bool value) const { return ranks == nullptr ? value : ranks->agree(value ? 1 : 0) != 0; }
+
+  /// True once the user asked to stop: save what resuming needs, then `stop`. All ranks call it and get one answer.
   bool interrupted() const;
-  /// Throws runtime::Interrupted when the user asked to stop. For safe points where nothing needs saving.
+  /// Throws runtime::Interrupted.
+  [[noreturn]] void stop() const;
+  /// Throws it when the user asked to stop. For safe points where nothing needs saving.
   void stop_if_interrupted() const;
 };
 
@@ -74,6 +83,8 @@ class Experiment {
   virtual ~Experiment() = default;
 
   virtual std::string_view kind() const = 0;
+  /// Whether all ranks call `run` together. Else rank 0 runs alone and the others wait for it.
+  virtual bool uses_ranks() const { return false; }
   /// Every field of the config, once.
   virtual void visit(Fields& f) = 0;
   /// Validates what can be validated without computing (files, shapes, names; UsageError or Error) and says what a run

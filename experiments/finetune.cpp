@@ -1,6 +1,8 @@
 // The fine-tuning experiment: its configuration and its run. What it would cost is in finetune_plan.cpp.
 #include "experiments/finetune.h"
 
+#include <array>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -88,6 +90,23 @@ DType PrecisionConfig::save_dtype(DType checkpoint) const {
   return save == "auto" ? checkpoint : runtime::parse_dtype(save);
 }
 
+void DistributedConfig::visit(Fields& f) {
+  f.field("shares", shares,
+          "into which the sequences of a step are dealt; gradients are summed share by share, so runs with the same "
+          "shares agree bit by bit on every number of ranks that has equally many, a power of two; 0: one per rank",
+          Rule().at_least(0).at_most(4096));
+  f.field("time_limit", time_limit, "seconds that a rank waits for another before all end with an error; 0: for ever",
+          Rule().at_least(0).cosmetic());
+}
+
+int DistributedConfig::shares_of(int ranks) const {
+  if (shares == 0) return ranks;
+  const bool fits = shares % ranks == 0 && std::has_single_bit(static_cast<uint64_t>(shares / ranks));
+  if (fits) return static_cast<int>(shares);
+  throw runtime::UsageError(fmt::format("{} shares cannot be dealt to {} ranks", shares, ranks), "distributed.shares",
+                            "give each rank equally many, a power of two, or set it to 0");
+}
+
 void FinetuneConfig::visit(Fields& f) {
   f.field("model", model, "the model that is trained: a directory, a hub id, or random weights", Rule().required());
   f.field("data", data, "what it is trained on, mixed", Rule().required().not_empty());
@@ -108,6 +127,7 @@ void FinetuneConfig::visit(Fields& f) {
   f.field("schedule", schedule, "the learning rate over the run");
   f.field("max_grad_norm", max_grad_norm, "gradients are scaled down to this norm; 0: never", Rule().at_least(0));
   f.field("precision", precision, "number formats");
+  f.field("distributed", distributed, "how several ranks share the work");
   f.field("seed", seed, "of the order of examples and of random weights", Rule().at_least(0));
   f.field("checkpoint_every", checkpoint_every, "steps between two checkpoints for resuming; 0: only when interrupted",
           Rule().at_least(0).cosmetic());
@@ -127,7 +147,8 @@ SequenceOptions sequence_options(const FinetuneConfig& config, const model::Deco
 
 namespace {
 
-std::unique_ptr<optim::Optimizer> make_optimizer(Stream& stream, model::Decoder& decoder, const FinetuneConfig& c) {
+std::unique_ptr<optim::Optimizer> make_optimizer(Stream& stream, model::Decoder& decoder, const FinetuneConfig& c,
+                                                 const optim::Sharding& sharding) {
   const std::vector<runtime::Parameter*> parameters = decoder.parameters();
   const OptimizerConfig& o = c.optimizer;
   const optim::StateFormat format{.master_weights = c.precision.master_weights(stream.device()),
@@ -136,11 +157,12 @@ std::unique_ptr<optim::Optimizer> make_optimizer(Stream& stream, model::Decoder&
                                   .int8_moments = o.state == "int8"};
   if (o.name == "sgd") {
     return optim::make_sgd(stream, parameters, {.lr = o.lr, .momentum = o.momentum, .weight_decay = o.weight_decay},
-                           format);
+                           format, sharding);
   }
   return optim::make_adamw(
       stream, parameters,
-      {.lr = o.lr, .beta1 = o.betas[0], .beta2 = o.betas[1], .eps = o.eps, .weight_decay = o.weight_decay}, format);
+      {.lr = o.lr, .beta1 = o.betas[0], .beta2 = o.betas[1], .eps = o.eps, .weight_decay = o.weight_decay}, format,
+      sharding);
 }
 
 // One run, from its sequences to the written model.
@@ -149,7 +171,8 @@ class TrainingRun {
   TrainingRun(const FinetuneConfig& config, RunContext& context)
       : config_(config),
         context_(context),
-        source_(config.model.source()),
+        sharding_{context.ranks, config.distributed.shares_of(context.ranks == nullptr ? 1 : context.ranks->size())},
+        source_(resolved_source()),
         data_(read_data()),
         order_(static_cast<int64_t>(data_.sequences.size()), config.global_batch, config.shuffle,
                static_cast<uint64_t>(config.seed)),
@@ -157,8 +180,9 @@ class TrainingRun {
         decoder_(model::open_model(context.stream, source_, config.precision.compute_dtype(context.stream.device()),
                                    static_cast<uint64_t>(config.seed))),
         peak_flops_(runtime::hardware_of(context.stream.device()).bfloat16_flops) {
+    share_weights();
     decoder_.allocate_grads(context.stream);
-    trainer_.emplace(context.stream, decoder_, make_optimizer(context.stream, decoder_, config),
+    trainer_.emplace(context.stream, decoder_, make_optimizer(context.stream, decoder_, config, sharding_),
                      TrainerOptions{.schedule = config.schedule.schedule(),
                                     .total_steps = total_steps_,
                                     .micro_batch_tokens = config.micro_batch_tokens,
@@ -166,10 +190,12 @@ class TrainingRun {
                                     .recompute = config.recompute,
                                     .max_grad_norm = config.max_grad_norm});
     position_.data = data_.fingerprint();
+    require_same_on_all_ranks(position_.data, "the data");
   }
 
   void run() {
     resume();
+    const TimeLimit limit(context_.ranks, config_.distributed.time_limit);
     context_.stream.allocator()->reset_peak();
     auto progress = context_.progress.begin("training", total_steps_, "steps", position_.step);
     while (position_.step < total_steps_) {
@@ -177,14 +203,63 @@ class TrainingRun {
       progress.note(fmt::format("loss {:.4f}", result.loss));
       progress.advance();
       const bool due = config_.checkpoint_every > 0 && position_.step % config_.checkpoint_every == 0;
-      if (context_.interrupted() || (due && position_.step < total_steps_)) save_state();
-      context_.stop_if_interrupted();
+      const bool stop = context_.interrupted();
+      if (stop || (due && position_.step < total_steps_)) save_state();
+      if (stop) context_.stop();
     }
     write_model();
-    remove_train_state(context_.dir.state());
+    if (context_.leads()) remove_train_state(context_.dir.state());
   }
 
  private:
+  // While it lasts, a rank that does not answer is an error.
+  class TimeLimit {
+   public:
+    TimeLimit(runtime::comm::Communicator* ranks, double seconds) : ranks_(ranks) {
+      if (ranks_ == nullptr) return;
+      ranks_->barrier();  // reading the data and the model may take one rank longer than another
+      ranks_->set_time_limit(seconds);
+    }
+    ~TimeLimit() {
+      if (ranks_ != nullptr) ranks_->set_time_limit(0);
+    }
+    TimeLimit(const TimeLimit&) = delete;
+    TimeLimit& operator=(const TimeLimit&) = delete;
+
+   private:
+    runtime::comm::Communicator* ranks_;
+  };
+
+  // Rank 0 downloads a model that is not there yet.
+  model::ModelSource resolved_source() {
+    model::ModelSource source = config_.model.source();
+    if (context_.ranks == nullptr) return source;
+    if (context_.leads()) {
+      static_cast<void>(model::source_config(source));
+      static_cast<void>(model::source_tokenizer_directory(source));
+    }
+    context_.ranks->barrier();
+    return source;
+  }
+
+  void share_weights() {
+    if (context_.ranks == nullptr) return;
+    std::vector<runtime::Tensor> values;
+    for (const runtime::Parameter* parameter : decoder_.parameters()) values.push_back(parameter->value);
+    context_.ranks->broadcast(context_.stream, values);
+  }
+
+  void require_same_on_all_ranks(uint64_t value, std::string_view what) {
+    if (context_.ranks == nullptr) return;
+    const std::array<double, 2> halves = {static_cast<double>(value >> 32U), static_cast<double>(value & 0xffffffffU)};
+    const std::vector<double> all = context_.ranks->gather(halves);
+    for (size_t i = 2; i < all.size(); i += 2) {
+      if (all[i] == all[0] && all[i + 1] == all[1]) continue;
+      throw runtime::Error(fmt::format("rank {} sees other contents of {} than rank 0", i / 2, what),
+                           context_.dir.path().string(), "run on a file system that all ranks share");
+    }
+  }
+
   TrainingData read_data() {
     const auto seed = static_cast<uint64_t>(config_.seed);
     const Dataset dataset = read_mixture(config_.data, seed, false);
@@ -209,6 +284,7 @@ class TrainingRun {
   void resume() {
     const auto restored =
         load_train_state(context_.stream, context_.dir.state(), decoder_, trainer_->optimizer(), position_.data);
+    require_same_on_all_ranks(restored ? static_cast<uint64_t>(restored->step) : 0, "the last checkpoint");
     if (restored) {
       position_ = *restored;
       context_.log.info("going on after step {} of {}", position_.step, total_steps_);
@@ -238,7 +314,9 @@ class TrainingRun {
                                      {"tokens_per_second", static_cast<double>(result.tokens) / seconds},
                                      {"seconds", position_.seconds},
                                      {"peak_bytes", peak}};
-    if (peak_flops_ > 0) row.emplace_back("mfu", model_flops(sequences) / seconds / peak_flops_);
+    if (peak_flops_ > 0) {
+      row.emplace_back("mfu", model_flops(sequences) / seconds / (peak_flops_ * sharding_.rank_count()));
+    }
     context_.metrics.write(position_.step, row);
     return result;
   }
@@ -256,23 +334,35 @@ class TrainingRun {
     save_train_state(context_.stream, context_.dir.state(), decoder_, trainer_->optimizer(), position_);
   }
 
+  // The weights to be written in `dtype`, whole on the rank that writes. All ranks call it.
+  runtime::Tensor weights_of(const runtime::Parameter& parameter, DType dtype) {
+    const bool rounded_anyway = sharding_.rank_count() > 1 && parameter.value.dtype() == dtype;
+    const optim::StateTensor weights = trainer_->optimizer().weights(parameter);
+    if (rounded_anyway || weights.begins.empty()) return parameter.value;
+    return sharding_.rank_count() == 1 ? weights.part : optim::gather_whole(context_.stream, weights, sharding_);
+  }
+
   void write_model() {
+    const DType dtype = config_.precision.save_dtype(decoder_.config().dtype);
     model::NamedTensors tensors;
     for (const runtime::Parameter* parameter : decoder_.parameters()) {
-      const runtime::Tensor weights = trainer_->optimizer().weights(*parameter).part;
+      const runtime::Tensor weights = weights_of(*parameter, dtype);
+      if (!context_.leads()) continue;
       for (const runtime::Parameter::Part& part : parameter->parts) {
         tensors[part.name] = weights.narrow(0, part.row_begin, part.row_end - part.row_begin);
       }
     }
+    if (!context_.leads()) return;
     model::SaveOptions options;
     options.source = model::source_tokenizer_directory(source_);
-    options.dtype = config_.precision.save_dtype(decoder_.config().dtype);
+    options.dtype = dtype;
     options.overwrite = true;
     model::save_checkpoint(context_.stream, decoder_.config(), tensors, context_.dir.file("model"), options);
   }
 
   const FinetuneConfig& config_;
   RunContext& context_;
+  optim::Sharding sharding_;
   model::ModelSource source_;
   TrainingData data_;
   ExampleOrder order_;

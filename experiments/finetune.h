@@ -70,6 +70,16 @@ struct PrecisionConfig {
   runtime::DType save_dtype(runtime::DType checkpoint) const;
 };
 
+/// How ranks share a run; docs/distributed.md.
+struct DistributedConfig {
+  int64_t shares = 0;
+  double time_limit = 600;
+
+  void visit(Fields& f);
+  /// Shares for that many ranks. Throws UsageError where the ranks cannot have equally many, a power of two.
+  int shares_of(int ranks) const;
+};
+
 struct FinetuneConfig {
   TrainedModelConfig model;
   std::vector<DataSource> data;
@@ -87,6 +97,7 @@ struct FinetuneConfig {
   ScheduleConfig schedule;
   double max_grad_norm = 1.0;
   PrecisionConfig precision;
+  DistributedConfig distributed;
   int64_t seed = 42;
   int64_t checkpoint_every = 200;
 
@@ -106,6 +117,7 @@ class Finetune final : public Experiment {
   FinetuneConfig config;
 
   std::string_view kind() const override { return "finetune"; }
+  bool uses_ranks() const override { return true; }
   void visit(Fields& f) override { config.visit(f); }
   Plan plan(const PlanContext& context) const override;
   void run(RunContext& context) override;

@@ -193,18 +193,65 @@ std::string describe_plan(const Plan& plan, const PlanContext& context) {
   return text;
 }
 
+namespace {
+
+/// What the ranks that wait are told when rank 0 is done.
+enum class Ended : int64_t { finished, interrupted };
+
+/// Runs what only rank 0 can run, and wakes the others when it has ended. An error ends all of them elsewhere.
+void run_alone(Experiment& experiment, RunContext& context, runtime::comm::Communicator& ranks) {
+  const auto tell = [&](Ended ended) {
+    ranks.barrier();
+    ranks.agree(static_cast<int64_t>(ended));
+  };
+  try {
+    run_recorded(experiment, context);
+  } catch (const runtime::Interrupted&) {
+    tell(Ended::interrupted);
+    throw;
+  }
+  tell(Ended::finished);
+}
+
+/// What the ranks other than 0 do.
+bool follow_in_directory(Experiment& experiment, const RunDirOptions& options, const Workplace& workplace) {
+  runtime::comm::Communicator& ranks = *workplace.ranks;
+  if (ranks.agree(0) == 0) return false;
+  RunDir dir = RunDir::follow(options);
+  runtime::io::MetricsWriter metrics;
+  RunContext context{dir, workplace.stream, workplace.log, workplace.progress, metrics, workplace.ranks};
+  if (experiment.uses_ranks()) {
+    experiment.run(context);
+    return true;
+  }
+  ranks.barrier();
+  if (static_cast<Ended>(ranks.agree(0)) == Ended::interrupted) context.stop();
+  return true;
+}
+
+}  // namespace
+
 bool run_in_directory(Experiment& experiment, const RunDirOptions& options, const Workplace& workplace) {
+  runtime::comm::Communicator* ranks = workplace.ranks;
+  if (ranks != nullptr && !ranks->is_first()) return follow_in_directory(experiment, options, workplace);
   RunDir dir = RunDir::open(options);
-  if (dir.was_finished() && !options.go_on_finished) return false;
+  const bool to_do = !dir.was_finished() || options.go_on_finished;
+  if (ranks != nullptr) ranks->agree(to_do ? 1 : 0);
+  if (!to_do) return false;
   workplace.log.add_file(dir.path() / "log.txt");
   struct RemoveLogFile {
     runtime::Log& log;
     ~RemoveLogFile() { log.remove_file(); }
   } remove_log_file{workplace.log};
   runtime::io::MetricsWriter metrics(dir.path() / "metrics.jsonl", dir.path() / "tensorboard");
-  RunContext context{dir, workplace.stream, workplace.log, workplace.progress, metrics};
+  const bool shared = ranks != nullptr && experiment.uses_ranks();
+  RunContext context{dir, workplace.stream, workplace.log, workplace.progress, metrics, shared ? ranks : nullptr};
   workplace.log.info("{} {} in {}", dir.resumed() ? "going on with" : "running", options.kind, dir.path().string());
-  run_recorded(experiment, context);
+  if (ranks == nullptr || shared) {
+    run_recorded(experiment, context);
+  } else {
+    run_alone(experiment, context, *ranks);
+  }
   return true;
 }
 

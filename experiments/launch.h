@@ -41,10 +41,12 @@ struct Workplace {
   runtime::Stream& stream;
   runtime::Log& log;
   runtime::Progress& progress;
+  runtime::comm::Communicator* ranks = nullptr;  ///< all of which call `run_in_directory`; nullptr: this process alone
 };
 
 /// Opens the run directory and runs, or goes on; returns false when an earlier process had finished. The directory
-/// records how it ended (finished, failed, interrupted) before an exception goes on.
+/// records how it ended (finished, failed, interrupted) before an exception goes on. Of several ranks, rank 0 does
+/// this; the others take part in the experiment where it uses them, else they wait.
 bool run_in_directory(Experiment& experiment, const RunDirOptions& options, const Workplace& workplace);
 
 }  // namespace subspect::experiments

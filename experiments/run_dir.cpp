@@ -166,6 +166,13 @@ RunDir RunDir::open(const RunDirOptions& options) {
   return dir;
 }
 
+RunDir RunDir::follow(const RunDirOptions& options) {
+  RunDir dir;
+  dir.path_ = fs::absolute(options.path).lexically_normal();
+  dir.writes_ = false;
+  return dir;
+}
+
 RunDir::Found RunDir::look(const RunDirOptions& options) {
   const Json earlier = read_environment(options.path);
   if (earlier.value("identity", "") != identity_of(options)) return Found::other;
@@ -189,6 +196,7 @@ void RunDir::write_environment(const RunDirOptions& options) {
   json.erase("gpu");
   for (const auto& [name, value] : runtime::describe(runtime::Device::parse(options.device))) json["gpu"][name] = value;
   json["threads"] = options.threads;
+  json["ranks"] = options.ranks;
   if (options.seed >= 0) json["seed"] = options.seed;
   json["host"] = host;
   json["processor"] = processor();
@@ -212,7 +220,7 @@ fs::path RunDir::file(const fs::path& relative) const {
 }
 
 fs::path RunDir::state() const {
-  fs::create_directories(path_ / "state");
+  if (writes_) fs::create_directories(path_ / "state");
   return path_ / "state";
 }
 
@@ -229,6 +237,7 @@ void RunDir::close(Status status, std::string_view message) {
 }
 
 void RunDir::note(std::string_view key, std::string_view json_value) {
+  if (!writes_) return;
   Json json = read_environment(path_);
   Json value = Json::parse(json_value, nullptr, false);
   runtime::require(!value.is_discarded(), "RunDir", "a note is JSON. Received {}.", json_value);

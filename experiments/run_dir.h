@@ -23,6 +23,7 @@ struct RunDirOptions {
   std::string identity;          ///< what decides that the folder is this run's; empty: config_yaml itself
   std::string device = "cpu";    ///< recorded
   int threads = 0;               ///< recorded; 0 = one per core
+  int ranks = 1;                 ///< recorded: processes that work on it
   int64_t seed = -1;             ///< recorded when not negative
   bool overwrite = false;        ///< begin anew: an earlier run in the folder is removed
   bool replace_changed = false;  ///< begin anew when the folder belongs to another configuration
@@ -36,6 +37,8 @@ class RunDir {
   /// Creates the folder, or goes on in it when it holds the same configuration. Throws UsageError that says which keys
   /// differ when it belongs to another one, Error when another process has it open or it is not a run directory.
   static RunDir open(const RunDirOptions& options);
+  /// The folder as a rank sees that another one opened: it names paths and writes nothing.
+  static RunDir follow(const RunDirOptions& options);
   ~RunDir();
   RunDir(RunDir&&) noexcept;
   RunDir& operator=(RunDir&&) noexcept;
@@ -43,7 +46,7 @@ class RunDir {
   const std::filesystem::path& path() const { return path_; }
   /// path()/relative, with its parent folders created.
   std::filesystem::path file(const std::filesystem::path& relative) const;
-  std::filesystem::path state() const;  ///< path()/state, created: what resuming needs
+  std::filesystem::path state() const;  ///< path()/state, created where this rank writes: what resuming needs
 
   /// What `open` would find there: nothing or an earlier run of another configuration, a run of this one that is not
   /// finished, a finished one.
@@ -72,6 +75,7 @@ class RunDir {
   std::unique_ptr<runtime::io::FileLock> lock_;
   bool was_finished_ = false;
   bool resumed_ = false;
+  bool writes_ = true;
 };
 
 }  // namespace subspect::experiments

@@ -216,24 +216,27 @@ Plan Study::plan(const PlanContext& context) const {
 }
 
 void Study::run(RunContext& context) {
-  const auto stage_keys = keys();
+  auto stage_keys = context.leads() ? keys() : std::map<std::string, std::string>();
   nlohmann::ordered_json record = nlohmann::ordered_json::array();
   const auto names = order();
   for (size_t index = 0; index < names.size(); ++index) {
     context.stop_if_interrupted();
     const std::string& name = names[index];
-    RunDirOptions options = stage_options(name, stage_keys.at(name), context.dir.path());
+    RunDirOptions options = stage_options(name, stage_keys[name], context.dir.path());
     options.device = context.stream.device().to_string();
     options.threads = context.stream.threads();
+    options.ranks = context.ranks == nullptr ? 1 : context.ranks->size();
     const bool begun = fs::exists(options.path / "config.yaml");
     const auto found = RunDir::look(options);
     const std::string label = fmt::format("stage {} of {}, {} ({})", index + 1, names.size(), name, options.kind);
-    if (found == RunDir::Found::finished) {
+    if (context.agree(found == RunDir::Found::finished)) {
       context.log.info("{}: done before", label);
     } else {
       context.log.info("{}{}", label, begun && found == RunDir::Found::other ? ": changed, begins anew" : "");
-      run_in_directory(*stage(name).experiment, options, {context.stream, context.log, context.progress});
+      run_in_directory(*stage(name).experiment, options,
+                       {context.stream, context.log, context.progress, context.ranks});
     }
+    if (!context.leads()) continue;
     record.push_back({{"stage", name}, {"kind", options.kind}, {"key", stage_keys.at(name)}});
     runtime::io::write_file_atomically(context.dir.path() / "stages.json", record.dump(1) + "\n");
   }

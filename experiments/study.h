@@ -24,6 +24,7 @@ struct Stage {
 class Study final : public Experiment {
  public:
   std::string_view kind() const override { return "study"; }
+  bool uses_ranks() const override { return true; }  // its stages may
   void visit(Fields& f) override;
   Plan plan(const PlanContext& context) const override;
   void run(RunContext& context) override;

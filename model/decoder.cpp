@@ -86,22 +86,28 @@ Parameter* optional(Parameter& parameter) {
   return parameter.value.defined() ? &parameter : nullptr;
 }
 
-/// Calls `visit(parameter)` for each parameter that the decoder has, in the order of the forward pass.
+/// Calls `visit(parameter)` for each of these that the decoder has.
+template <class P, class Visit>
+void visit_defined(std::initializer_list<P*> parameters, Visit visit) {
+  for (P* parameter : parameters) {
+    if (parameter->value.defined()) visit(*parameter);
+  }
+}
+
+/// The same for a block.
+template <class P, class Layer, class Visit>
+void visit_layer(Layer& layer, Visit visit) {
+  visit_defined<P>({&layer.attention_norm, &layer.qkv, &layer.qkv_bias, &layer.q_norm, &layer.k_norm, &layer.o,
+                    &layer.o_bias, &layer.mlp_norm, &layer.gate_up, &layer.gate_up_bias, &layer.down, &layer.down_bias},
+                   visit);
+}
+
+/// The same for all of them, in the order of the forward pass.
 template <class Layers, class P, class Visit>
 void visit_parameters(P& embedding, Layers& layers, P& final_norm, P& lm_head, Visit visit) {
-  const auto visit_one = [&](P& parameter) {
-    if (parameter.value.defined()) visit(parameter);
-  };
-  visit_one(embedding);
-  for (auto& layer : layers) {
-    for (P* parameter :
-         {&layer.attention_norm, &layer.qkv, &layer.qkv_bias, &layer.q_norm, &layer.k_norm, &layer.o, &layer.o_bias,
-          &layer.mlp_norm, &layer.gate_up, &layer.gate_up_bias, &layer.down, &layer.down_bias}) {
-      visit_one(*parameter);
-    }
-  }
-  visit_one(final_norm);
-  visit_one(lm_head);
+  visit_defined<P>({&embedding}, visit);
+  for (auto& layer : layers) visit_layer<P>(layer, visit);
+  visit_defined<P>({&final_norm, &lm_head}, visit);
 }
 
 /// Fills one tensor of the checkpoint; a vector is a norm (ones) or a bias (zeros).
@@ -220,6 +226,7 @@ Variable Decoder::forward(const Execution& on, const Tensor& ids, const Tensor& 
   // The residual stream [T, D] and the update that the next norm will add to it; the first block has no update.
   std::vector<Variable> stream = {ops::embedding(on, embedding_, ids)};
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    mark_complete(on, layer, options);
     const auto run = [this, layer, positions, attention, options](const Execution& where,
                                                                   std::span<const Variable> inputs) {
       return block(where, layer, inputs, positions, attention, options);
@@ -227,9 +234,23 @@ Variable Decoder::forward(const Execution& on, const Tensor& ids, const Tensor& 
     const bool recompute = options.recompute && on.tape != nullptr;
     stream = recompute ? runtime::checkpoint(on, std::move(stream), run) : run(on, stream);
   }
+  mark_complete(on, config_.layers, options);
   Variable x_TD = ops::add_rms_norm(on, stream[0], stream[1], final_norm_, config_.rms_norm_eps).normed;
   if (options.hidden_states != nullptr) options.hidden_states->push_back(x_TD.value);
   return x_TD;
+}
+
+// What is recorded from here on uses the parameters of this block, or of the head after the last, and no other does.
+void Decoder::mark_complete(const Execution& on, int64_t layer, const ForwardOptions& options) {
+  if (on.tape == nullptr || !options.gradients_done) return;
+  std::vector<Parameter*> parameters;
+  const auto add = [&](Parameter& parameter) { parameters.push_back(&parameter); };
+  if (layer < config_.layers) {
+    visit_layer<Parameter>(layers_[static_cast<size_t>(layer)], add);
+  } else {
+    visit_defined<Parameter>({&final_norm_, &lm_head_}, add);
+  }
+  on.tape->mark([done = options.gradients_done, parameters = std::move(parameters)] { done(parameters); });
 }
 
 std::vector<Variable> Decoder::block(const Execution& on, int64_t index, std::span<const Variable> stream,

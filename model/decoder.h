@@ -46,6 +46,9 @@ struct ForwardOptions {
                                                           ///< output, the residual stream after each layer but the
                                                           ///< last, and the final norm's output, as Transformers.
                                                           ///< Inference only.
+  /// Called in the backward pass with parameters whose gradients are complete: those of the head (unless tied), then
+  /// of each block from the last to the first. The others are complete when the pass ends.
+  std::function<void(std::span<runtime::Parameter* const> parameters)> gradients_done = nullptr;
 };
 
 /// Parameters of one block; a parameter that the architecture does not have is undefined.
@@ -126,6 +129,7 @@ class Decoder {
                                        const Attention& attention, const ForwardOptions& options);
   runtime::Variable attend(const runtime::Execution& on, int64_t layer, const runtime::Variable& x,
                            const runtime::Tensor& positions, const Attention& attention);
+  void mark_complete(const runtime::Execution& on, int64_t layer, const ForwardOptions& options);
   runtime::Variable feed_forward(const runtime::Execution& on, DecoderLayer& layer, const runtime::Variable& x) const;
 
   DecoderConfig config_;

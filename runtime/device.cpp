@@ -110,6 +110,12 @@ void Stream::zero(void* pointer, int64_t bytes) const {
   if (bytes > 0) std::memset(pointer, 0, static_cast<size_t>(bytes));
 }
 
+void Stream::follow(const Stream& other) const {
+  require(device_ == other.device_, "Stream::follow", "streams must be of one device. Received {} and {}.",
+          device_.to_string(), other.device_.to_string());
+  if (gpu_) gpu_->follow(*other.gpu_);
+}
+
 void Stream::synchronize() const {
   if (gpu_) gpu_->synchronize();  // CPU kernels return when their work is done
 }

@@ -112,6 +112,10 @@ class Stream {
   /// Sets bytes of this device's memory to zero, in stream order.
   void zero(void* pointer, int64_t bytes) const;
 
+  /// Work queued from now on waits for what `other`, of the same device, has queued so far. For a GPU: on the CPU a
+  /// stream's work is done when it is queued.
+  void follow(const Stream& other) const;
+
   /// Returns when all work queued so far is done (at once on the CPU).
   void synchronize() const;
 

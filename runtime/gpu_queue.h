@@ -39,6 +39,8 @@ class GpuQueue {
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;
   virtual void zero(void* pointer, int64_t bytes) = 0;
   virtual void synchronize() = 0;
+  /// Work queued from now on waits for what `other`, a stream of the same GPU, has queued so far.
+  virtual void follow(GpuQueue& other) = 0;
 
   /// What went wrong since the last call without changing a result: a file of tuned algorithms that cannot be written.
   virtual std::vector<std::string> take_warnings() = 0;

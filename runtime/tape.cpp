@@ -25,6 +25,10 @@ std::vector<Variable> Tape::record(std::string_view name, std::vector<Tensor> ou
   return variables;
 }
 
+void Tape::mark(std::function<void()> reached) {
+  record("mark", {}, [reached = std::move(reached)](Tape&, std::span<const Tensor>) { reached(); });
+}
+
 void Tape::accumulate(const Variable& variable, Tensor grad) {
   if (!variable.wants_grad() || !grad.defined()) return;
   require(variable.id < static_cast<int64_t>(grads_.size()), "Tape::accumulate",
@@ -66,7 +70,7 @@ void Tape::walk() {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     std::vector<Tensor> output_grads(static_cast<size_t>(node.outputs));
-    bool any = false;
+    bool any = node.outputs == 0;  // a mark
     for (int64_t i = 0; i < node.outputs; ++i) {
       Tensor& grad = grads_[static_cast<size_t>(node.first_output + i)];
       any = any || grad.defined();

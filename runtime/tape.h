@@ -43,6 +43,10 @@ class Tape {
   /// Records an op. `backward` captures what it saved.
   std::vector<Variable> record(std::string_view name, std::vector<Tensor> outputs, Backward backward);
 
+  /// Calls `reached` in the backward pass once everything recorded later has been walked: what only that adds to is
+  /// complete then.
+  void mark(std::function<void()> reached);
+
   /// Adds to the gradient of `variable`: adopts the tensor when it is the first (it may be overwritten later), else
   /// adds into the one held. Does nothing when no gradient is wanted.
   void accumulate(const Variable& variable, Tensor grad);

@@ -9,6 +9,7 @@ packages=(
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev
   libssl-dev libcurl4-openssl-dev libhwy-dev libopenblas-dev liblapacke-dev zlib1g-dev liblzma-dev libzstd-dev
   libgtest-dev libgmock-dev librapidcheck-dev libboost-context-dev # tests and benches
+  libopenmpi-dev openmpi-bin                                   # runs on several ranks
   clang clang-format clang-tidy libclang-rt-dev                # checks
   chromium                                                     # renders the report in a test
 )

@@ -1,4 +1,4 @@
-// First-fit packing, and the order of examples.
+// First-fit packing, shares of equal length, and the order of examples.
 #include "experiments/training/packing.h"
 
 #include <algorithm>
@@ -9,15 +9,35 @@
 
 namespace subspect::experiments {
 
+namespace {
+
+std::vector<size_t> longest_first(std::span<const int64_t> lengths) {
+  std::vector<size_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return lengths[a] > lengths[b]; });
+  return order;
+}
+
+}  // namespace
+
+std::vector<std::vector<size_t>> deal_sequences(std::span<const int64_t> lengths, int shares) {
+  runtime::require(shares > 0, "deal_sequences", "there must be shares. Received {}.", shares);
+  std::vector<std::vector<size_t>> dealt(static_cast<size_t>(shares));
+  std::vector<int64_t> totals(dealt.size());
+  for (const size_t index : longest_first(lengths)) {
+    const auto shortest = std::min_element(totals.begin(), totals.end());
+    dealt[static_cast<size_t>(shortest - totals.begin())].push_back(index);
+    *shortest += lengths[index];
+  }
+  for (std::vector<size_t>& share : dealt) std::sort(share.begin(), share.end());
+  return dealt;
+}
+
 std::vector<std::vector<size_t>> pack_sequences(std::span<const int64_t> lengths, int64_t capacity) {
   runtime::require(capacity > 0, "pack_sequences", "the capacity must be positive. Received {}.", capacity);
-  std::vector<size_t> longest_first(lengths.size());
-  std::iota(longest_first.begin(), longest_first.end(), size_t{0});
-  std::stable_sort(longest_first.begin(), longest_first.end(),
-                   [&](size_t a, size_t b) { return lengths[a] > lengths[b]; });
   std::vector<std::vector<size_t>> bins;
   std::vector<int64_t> room;
-  for (const size_t index : longest_first) {
+  for (const size_t index : longest_first(lengths)) {
     const int64_t length = lengths[index];
     const auto fit = std::find_if(room.begin(), room.end(), [&](int64_t free) { return free >= length; });
     if (fit == room.end()) {

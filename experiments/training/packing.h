@@ -12,6 +12,11 @@ namespace subspect::experiments {
 /// deterministic.
 std::vector<std::vector<size_t>> pack_sequences(std::span<const int64_t> lengths, int64_t capacity);
 
+/// Deals sequences to shares of nearly equal length: the longest first, each to the share that is shortest so far.
+/// Returns the indices of each share in ascending order; with fewer sequences than shares the last ones are empty.
+/// Deterministic.
+std::vector<std::vector<size_t>> deal_sequences(std::span<const int64_t> lengths, int shares);
+
 /// The order in which examples are seen: each epoch is a permutation of all of them (or the given order), cut into
 /// batches of `global_batch`; the last batch of an epoch holds what is left. A step's batch depends on the seed and the
 /// number of the step alone, so a resumed run sees what an uninterrupted one would have.

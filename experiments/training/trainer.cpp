@@ -2,6 +2,7 @@
 #include "experiments/training/trainer.h"
 
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "experiments/training/packing.h"
@@ -11,12 +12,11 @@ namespace subspect::experiments {
 
 namespace {
 
-std::vector<std::vector<size_t>> micro_batches(std::span<const TrainingSequence* const> sequences,
-                                               const TrainerOptions& options) {
+std::vector<int64_t> lengths_of(std::span<const TrainingSequence* const> sequences) {
   std::vector<int64_t> lengths;
   lengths.reserve(sequences.size());
   for (const TrainingSequence* sequence : sequences) lengths.push_back(static_cast<int64_t>(sequence->ids.size()));
-  return pack_sequences(lengths, options.packing ? options.micro_batch_tokens : 1);
+  return lengths;
 }
 
 }  // namespace
@@ -25,9 +25,9 @@ Trainer::Trainer(runtime::Stream& stream, model::Decoder& decoder, std::unique_p
                  TrainerOptions options)
     : stream_(stream),
       decoder_(decoder),
-      parameters_(decoder.parameters()),
       optimizer_(std::move(optimizer)),
-      options_(options) {}
+      options_(options),
+      gradients_(stream, decoder.parameters(), optimizer_->sharding()) {}
 
 Trainer::Pending Trainer::queue_gradients(std::span<const TrainingSequence* const> sequences) {
   Pending pending;
@@ -39,24 +39,53 @@ Trainer::Pending Trainer::queue_gradients(std::span<const TrainingSequence* cons
   runtime::require(result.predicted > 0, "Trainer", "a step must have targets. Received {} sequences without any.",
                    sequences.size());
   const auto scale = static_cast<float>(1.0 / static_cast<double>(result.predicted));
-  runtime::optim::zero_grads(stream_, parameters_);
-  for (const std::vector<size_t>& members : micro_batches(sequences, options_)) {
+  const runtime::optim::Sharding& sharding = optimizer_->sharding();
+  const auto dealt = deal_sequences(lengths_of(sequences), sharding.slices);
+  const int shares = sharding.slices_per_rank();
+  for (int share = 0; share < shares; ++share) {
+    std::vector<const TrainingSequence*> members;
+    const int number = sharding.rank() * shares + share;
+    for (const size_t index : dealt[static_cast<size_t>(number)]) {
+      members.push_back(sequences[index]);
+    }
+    gradients_.begin_share(share);
+    pending.loss_sums.push_back(queue_share(members, scale, share + 1 == shares));
+    gradients_.end_share(share);
+  }
+  gradients_.finish();
+  return pending;
+}
+
+std::vector<runtime::Tensor> Trainer::queue_share(Sequences share, float scale, bool last) {
+  std::vector<runtime::Tensor> loss_sums;
+  const auto micro_batches = pack_sequences(lengths_of(share), options_.packing ? options_.micro_batch_tokens : 1);
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
     std::vector<model::Document> documents;
-    documents.reserve(members.size());
-    for (const size_t member : members) documents.push_back({sequences[member]->ids, sequences[member]->targets});
+    documents.reserve(micro_batches[i].size());
+    for (const size_t member : micro_batches[i]) documents.push_back({share[member]->ids, share[member]->targets});
     const model::Batch batch = model::pack(stream_, documents);
+    model::ForwardOptions forward{.recompute = options_.recompute};
+    if (last && i + 1 == micro_batches.size()) {
+      forward.gradients_done = [this](std::span<runtime::Parameter* const> done) { gradients_.complete(done); };
+    }
     runtime::Tape tape(stream_);
-    const auto loss = decoder_.loss({stream_, &tape}, batch, scale, {.recompute = options_.recompute});
-    pending.loss_sums.push_back(loss.loss_sum);
+    const auto loss = decoder_.loss({stream_, &tape}, batch, scale, forward);
+    loss_sums.push_back(loss.loss_sum);
     tape.backward(loss.loss);
   }
-  return pending;
+  return loss_sums;
 }
 
 StepResult Trainer::read_loss(const Pending& pending) const {
   StepResult result = pending.result;
-  double loss_sum = 0;
-  for (const runtime::Tensor& sum : pending.loss_sums) loss_sum += sum.to_host<double>(stream_)[0];
+  std::vector<double> shares;
+  for (const std::vector<runtime::Tensor>& sums : pending.loss_sums) {
+    double& share = shares.emplace_back(0);
+    for (const runtime::Tensor& sum : sums) share += sum.to_host<double>(stream_)[0];
+  }
+  runtime::comm::Communicator* ranks = optimizer_->sharding().ranks;
+  if (ranks != nullptr) shares = ranks->gather(shares);
+  const double loss_sum = std::accumulate(shares.begin(), shares.end(), 0.0);
   if (!std::isfinite(loss_sum)) throw_not_finite("the loss");
   result.loss = loss_sum / static_cast<double>(result.predicted);
   return result;

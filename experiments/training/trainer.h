@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "experiments/training/gradient_sum.h"
 #include "experiments/training/sequences.h"
 #include "model/decoder.h"
 #include "runtime/optim/optimizer.h"
@@ -32,16 +33,18 @@ struct StepResult {
 
 class Trainer {
  public:
-  /// The decoder's gradients are allocated (before the optimizer is made); decoder and stream outlive the trainer.
+  /// The decoder's gradients are allocated (before the optimizer is made); decoder and stream outlive the trainer. The
+  /// optimizer's sharding says among which ranks, and in how many shares, the sequences of a step are dealt.
   Trainer(runtime::Stream& stream, model::Decoder& decoder, std::unique_ptr<runtime::optim::Optimizer> optimizer,
           TrainerOptions options);
 
-  /// One optimizer step on these sequences: gradients of the mean loss over all their targets, clipped, applied.
-  /// Throws Error naming the step (and the parameter) when the loss or a gradient is not finite; nothing is updated
-  /// then.
+  /// One optimizer step on these sequences, the same on every rank, each of which works on its part: gradients of the
+  /// mean loss over all their targets, clipped, applied. Throws Error naming the step (and the parameter) when the loss
+  /// or a gradient is not finite; nothing is updated then.
   StepResult step(std::span<const TrainingSequence* const> sequences);
 
-  /// The gradients that `step` would apply, left in the parameters. For tests and benchmarks.
+  /// The gradients that `step` would apply, left in the parameters (in the slices of this rank). For tests and
+  /// benchmarks.
   StepResult accumulate_gradients(std::span<const TrainingSequence* const> sequences);
 
   int64_t steps() const { return optimizer_->steps(); }
@@ -52,19 +55,22 @@ class Trainer {
   /// A step whose gradients are queued and whose losses were not read yet, since that waits for the device.
   struct Pending {
     StepResult result;
-    std::vector<runtime::Tensor> loss_sums;  // of its micro-batches, [1] float64
+    std::vector<std::vector<runtime::Tensor>> loss_sums;  // of the micro-batches of each share, [1] float64
   };
+  using Sequences = std::span<const TrainingSequence* const>;
 
-  Pending queue_gradients(std::span<const TrainingSequence* const> sequences);
+  Pending queue_gradients(Sequences sequences);
+  /// @param last whether no share of this rank follows @returns the losses of its micro-batches
+  std::vector<runtime::Tensor> queue_share(Sequences share, float scale, bool last);
   /// Throws Error when the loss is not finite.
   StepResult read_loss(const Pending& pending) const;
   [[noreturn]] void throw_not_finite(const std::string& what) const;
 
   runtime::Stream& stream_;
   model::Decoder& decoder_;
-  std::vector<runtime::Parameter*> parameters_;
   std::unique_ptr<runtime::optim::Optimizer> optimizer_;
   TrainerOptions options_;
+  GradientSum gradients_;
 };
 
 }  // namespace subspect::experiments

@@ -139,6 +139,7 @@ class Alone final : public Communicator {
             sends.size() + receives.size());
   }
   void barrier() override {}
+  void give_up() noexcept override {}
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
 };
 

@@ -20,6 +20,12 @@ struct Message {
   Tensor tensor;
 };
 
+/// Where a rank stands among those of its machine.
+struct Node {
+  int rank = 0;
+  int size = 1;
+};
+
 /// A contiguous tensor cut into one range of elements per rank.
 struct Split {
   Tensor tensor;
@@ -31,7 +37,7 @@ struct Split {
 
 /// Tensors are on the device of the stream that is passed: sent by MPI where that is the CPU, by NCCL where it is a GPU
 /// (in stream order then; nothing waits for the device). All ranks call the same members in the same order with the
-/// same shapes and types. A rank that does not answer for as long as the time limit is an Error.
+/// same shapes and types.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -40,12 +46,19 @@ class Communicator {
   virtual int size() const = 0;
   bool alone() const { return size() == 1; }
   bool is_first() const { return rank() == 0; }
+  virtual Node node() const { return {}; }
+
+  /// How long a message may take before it is an Error; 0: for ever.
+  virtual void set_time_limit(double seconds) { static_cast<void>(seconds); }
 
   /// Sends and receives all messages; those between two ranks meet in the order of the lists.
   virtual void exchange(Stream& stream, std::span<const Message> sends, std::span<const Message> receives) = 0;
 
   /// Returns when every rank has called it, however long that takes, and sleeps meanwhile.
   virtual void barrier() = 0;
+
+  /// What waits for other ranks, in whatever thread, throws from now on: for a rank that failed while others go on.
+  virtual void give_up() noexcept = 0;
 
   /// Ends the processes of all ranks, this one included.
   [[noreturn]] virtual void abort(int exit_code) = 0;

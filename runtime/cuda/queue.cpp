@@ -10,6 +10,7 @@
 #include "kernels/cuda/libraries.h"
 #include "kernels/thread_team.h"
 #include "runtime/allocator.h"
+#include "runtime/cuda/event.h"
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/memory.h"
 #include "runtime/cuda/staging.h"
@@ -135,6 +136,13 @@ class Queue final : public GpuQueue {
     require_not_recording("waiting for the stream");
     const DeviceGuard guard(stream_->device());
     stream_->synchronize();
+  }
+
+  void follow(GpuQueue& other) override {
+    const DeviceGuard guard(stream_->device());
+    Event queued;
+    queued.record(static_cast<cudaStream_t>(other.context().stream));
+    queued.block(stream_->get());
   }
 
   std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override {

@@ -12,6 +12,8 @@
 
 namespace subspect::runtime::io {
 
+MetricsWriter::MetricsWriter() = default;
+
 MetricsWriter::MetricsWriter(const std::filesystem::path& jsonl, const std::filesystem::path& tensorboard)
     : path_(jsonl) {
   if (!tensorboard.empty()) tensorboard_ = std::make_unique<TensorBoardWriter>(tensorboard);
@@ -22,6 +24,7 @@ MetricsWriter::MetricsWriter(MetricsWriter&&) noexcept = default;
 MetricsWriter& MetricsWriter::operator=(MetricsWriter&&) noexcept = default;
 
 void MetricsWriter::write(int64_t step, const MetricValues& values) {
+  if (path_.empty()) return;
   std::string line = fmt::format("{{\"step\": {}", step);
   for (const auto& [name, value] : values) {
     line += fmt::format(", {}: ", nlohmann::json(name).dump());

@@ -18,6 +18,8 @@ using MetricValues = std::vector<std::pair<std::string, double>>;
 
 class MetricsWriter {
  public:
+  /// Writes nothing.
+  MetricsWriter();
   /// Appends to `jsonl` (made with the first step); writes TensorBoard scalars too when `tensorboard` is not empty.
   explicit MetricsWriter(const std::filesystem::path& jsonl, const std::filesystem::path& tensorboard = {});
   ~MetricsWriter();

@@ -334,10 +334,4 @@ std::unique_ptr<Optimizer> make_sgd(Stream& stream, std::span<Parameter* const> 
   return std::make_unique<Sgd>(stream, parameters, config, format, sharding);
 }
 
-void zero_grads(Stream& stream, std::span<Parameter* const> parameters) {
-  for (const Parameter* parameter : parameters) {
-    if (parameter->trained()) parameter->grad.fill_zero(stream);
-  }
-}
-
 }  // namespace subspect::runtime::optim

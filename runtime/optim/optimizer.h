@@ -94,8 +94,7 @@ class Optimizer {
   /// Measures the gradients, clips them, and updates the parameters. Where a gradient is not finite nothing is updated
   /// and the step does not count. All is queued before the norm is read, which waits for the device, once; where there
   /// are several slices it waits before the update. Of each gradient the elements of this rank's slices are read: the
-  /// sum over the ranks (`Communicator::reduce_scatter` of `split`). The caller zeroes the gradients afterwards
-  /// (`zero_grads`).
+  /// sum over the ranks (`Communicator::reduce_scatter` of `split`). The caller zeroes the gradients afterwards.
   GradientNorm step(const StepParams& params);
 
   int64_t steps() const { return steps_; }
@@ -164,7 +163,5 @@ std::unique_ptr<Optimizer> make_adamw(Stream& stream, std::span<Parameter* const
 /// Stochastic gradient descent, with momentum as PyTorch computes it.
 std::unique_ptr<Optimizer> make_sgd(Stream& stream, std::span<Parameter* const> parameters, const SgdConfig& config,
                                     const StateFormat& format = {}, const Sharding& sharding = {});
-
-void zero_grads(Stream& stream, std::span<Parameter* const> parameters);
 
 }  // namespace subspect::runtime::optim

@@ -165,5 +165,22 @@ TEST_F(TapeTest, GradientsOfAnotherShapeAreErrors) {
   EXPECT_THROW(tape.accumulate(a, random({4}, 3)), Error);
 }
 
+TEST_F(TapeTest, AMarkIsReachedWhenWhatFollowsItWasWalked) {
+  std::vector<int> reached;
+  Tape tape(stream());
+  const Variable x = tape.leaf(random({4}, 1));
+  const auto step = [&](const Variable& in, int number) {
+    return tape.record("step", {in.value}, [&reached, in, number](Tape& t, std::span<const Tensor> grads) {
+      reached.push_back(number);
+      t.accumulate(in, grads[0]);
+    })[0];
+  };
+  const Variable y = step(x, 1);
+  tape.mark([&] { reached.push_back(0); });
+  const Variable z = step(step(y, 2), 3);
+  tape.backward(z, random({4}, 2));
+  EXPECT_EQ(reached, (std::vector<int>{3, 2, 0, 1}));
+}
+
 }  // namespace
 }  // namespace subspect::runtime

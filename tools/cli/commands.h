@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/comm/communicator.h"
+
 namespace CLI {
 class App;
 }
@@ -16,6 +18,8 @@ namespace subspect::cli {
 struct Invocation {
   std::function<int()> action;  ///< set by the command that was given; returns the exit code
   bool verbose = false;
+  std::shared_ptr<runtime::comm::Communicator>
+      ranks;  ///< that run the command together; set by one that has them do so
 };
 
 void add_run(CLI::App& app, Invocation& invocation);

@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
+#include "runtime/gpu_report.h"
 
 namespace subspect::cli {
 
@@ -25,8 +27,9 @@ bool is_standard(const std::string& file) {
   return file.empty() || file == "-";
 }
 
-runtime::LogOptions log_options(bool verbose) {
+runtime::LogOptions log_options(bool verbose, bool silent) {
   runtime::LogOptions options;
+  options.console = !silent;
   options.console_level = verbose ? runtime::LogLevel::debug : runtime::LogLevel::info;
   options.terminal = is_terminal();
   return options;
@@ -41,11 +44,34 @@ void add_device_options(CLI::App& command, DeviceOptions& options) {
       ->check(CLI::Range(0, 4096));
 }
 
-std::shared_ptr<runtime::Stream> open_stream(const DeviceOptions& options) {
-  return runtime::Stream::open(runtime::Device::parse(options.device), options.threads);
+namespace {
+
+/// The GPU of a rank: as many as ranks, or the one that the launcher lets it see.
+runtime::Device gpu_of_rank(const std::string& asked, const runtime::comm::Node& node) {
+  if (asked.find(':') != std::string::npos) {
+    throw runtime::UsageError(fmt::format("{} ranks cannot share the device '{}'", node.size, asked), "--device",
+                              "use cuda: every rank takes a GPU of its own");
+  }
+  const int gpus = runtime::gpu_count();
+  if (gpus > 1 && gpus < node.size) {
+    throw Error(fmt::format("there are {} ranks and {} GPUs", node.size, gpus), "--device",
+                "start one rank per GPU, or use --device cpu");
+  }
+  return {runtime::DeviceType::cuda, gpus == 1 ? 0 : node.rank};
 }
 
-Console::Console(bool verbose) : log(log_options(verbose)), progress(log, {.terminal = is_terminal()}) {}
+}  // namespace
+
+std::shared_ptr<runtime::Stream> open_stream(const DeviceOptions& options, const runtime::comm::Node& node) {
+  runtime::Device device = runtime::Device::parse(options.device);
+  if (node.size == 1) return runtime::Stream::open(device, options.threads);
+  if (device.type == runtime::DeviceType::cuda) return runtime::Stream::open(gpu_of_rank(options.device, node));
+  const int cores = runtime::Stream::open(device)->threads();
+  return runtime::Stream::open(device, options.threads > 0 ? options.threads : std::max(1, cores / node.size));
+}
+
+Console::Console(bool verbose, bool silent)
+    : log(log_options(verbose, silent)), progress(log, {.terminal = is_terminal()}) {}
 
 ModelDownloads::ModelDownloads(Console& console)
     : scope_([this, &progress = console.progress](const auto& now) { show(progress, now); }) {}

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/hub.h"
+#include "runtime/comm/communicator.h"
 #include "runtime/device.h"
 #include "runtime/io/files.h"
 #include "runtime/log.h"
@@ -26,11 +27,13 @@ struct DeviceOptions {
 };
 
 void add_device_options(CLI::App& command, DeviceOptions& options);
-std::shared_ptr<runtime::Stream> open_stream(const DeviceOptions& options);
+/// @param node ranks that share this machine: each has its part of the cores, or a GPU of its own
+std::shared_ptr<runtime::Stream> open_stream(const DeviceOptions& options, const runtime::comm::Node& node = {});
 
 /// Log and progress on standard error: a bar and colours on a terminal, plain lines elsewhere.
 struct Console {
-  explicit Console(bool verbose);
+  /// @param silent writes nothing
+  explicit Console(bool verbose, bool silent = false);
   runtime::Log log;
   runtime::Progress progress;
 };

@@ -10,6 +10,7 @@
 #include "experiments/build_info.h"
 #include "experiments/launch.h"
 #include "model/hub.h"
+#include "runtime/comm/world.h"
 #include "runtime/dispatch.h"
 #include "runtime/gpu_report.h"
 #include "runtime/io/files.h"
@@ -73,6 +74,7 @@ void print_programs() {
     const char* use;
   };
   for (const Program& program : {Program{"git", "records the commit in run directories; apt install git"},
+                                 Program{"mpirun", "runs on several ranks; apt install openmpi-bin"},
                                  Program{"python3", "tests and fixtures; apt install python3"},
                                  Program{"chromium", "tests that look at reports; apt install chromium"}}) {
     const std::string found = find_program(program.name);
@@ -88,6 +90,8 @@ int doctor() {
   line("hub cache", cache.string() + (std::filesystem::is_directory(cache) ? "" : " (empty)"));
   line("free disk", fmt::format("{:.1f} GB here", static_cast<double>(runtime::io::free_bytes(".")) / 1e9));
   print_programs();
+  line("several ranks", runtime::comm::built_with_mpi ? "can be used (--nproc)"
+                                                      : "built without MPI: install libopenmpi-dev and build again");
   for (const auto& library : experiments::libraries()) line(library.first, library.second);
   return 0;
 }

@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <new>
+#include <thread>
 
 #include "runtime/error.h"
 #include "runtime/nearest.h"
@@ -107,6 +109,24 @@ int run_command(int argc, char** argv, Invocation& invocation) {
   return invocation.action();
 }
 
+/// The same for a command that several ranks run. An interruption is agreed upon; any other failure ends them all.
+int fail(Invocation& invocation, const std::string& message, int exit_code) {
+  constexpr auto head_start = std::chrono::seconds(2);
+  constexpr int interrupted = 130;
+  subspect::runtime::comm::Communicator* ranks = invocation.ranks.get();
+  if (ranks == nullptr || ranks->alone()) return report_error(message, exit_code);
+  if (exit_code == interrupted) {
+    if (ranks->is_first()) report_error(message, exit_code);
+    invocation.ranks.reset();  // waits for the others
+    return exit_code;
+  }
+  // Where all ranks fail alike, rank 0 says so and ends the others in their sleep.
+  if (!ranks->is_first()) std::this_thread::sleep_for(head_start);
+  report_error(ranks->is_first() ? message : fmt::format("rank {}: {}", ranks->rank(), message), exit_code);
+  ranks->abort(exit_code);
+  return exit_code;
+}
+
 /// Output that could not be written (a full disk, a closed pipe) must not look like success.
 int flush_output(int exit_code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
@@ -120,21 +140,21 @@ int main(int argc, char** argv) {
   try {
     return flush_output(run_command(argc, argv, invocation));
   } catch (const subspect::runtime::Error& error) {
-    const int code = report_error(error.what(), error.exit_code());
     if (invocation.verbose) {
       fmt::print(stderr, "  what:  {}\n  where: {}\n  to do: {}\n", error.what_happened(), error.where(),
                  error.advice());
     }
-    return code;
+    return fail(invocation, error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {
-    return report_error("out of memory: use a smaller model or micro-batch, or a machine with more memory", 1);
+    return fail(invocation, "out of memory: use a smaller model or micro-batch, or a machine with more memory", 1);
   } catch (const std::filesystem::filesystem_error& error) {
-    return report_error(
+    return fail(
+        invocation,
         fmt::format("{} ({}): check the path and its permissions", error.code().message(), error.path1().string()), 1);
   } catch (const std::exception& error) {
-    return report_error(
-        fmt::format("{} (unexpected): this is a mistake in the program; please report it with the command",
-                    error.what()),
-        1);
+    return fail(invocation,
+                fmt::format("{} (unexpected): this is a mistake in the program; please report it with the command",
+                            error.what()),
+                1);
   }
 }

@@ -5,9 +5,12 @@
 
 #include "experiments/launch.h"
 #include "experiments/report/report.h"
+#include "runtime/comm/world.h"
+#include "runtime/error.h"
 #include "runtime/interrupt.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/common.h"
+#include "tools/cli/launch_ranks.h"
 
 namespace subspect::cli {
 
@@ -20,6 +23,7 @@ struct RunOptions {
   DeviceOptions device;
   bool dry_run = false;
   bool overwrite = false;
+  int ranks = 1;
 };
 
 experiments::PlanContext plan_context(const runtime::Stream& stream, runtime::Log& log) {
@@ -39,19 +43,38 @@ int dry_run(const experiments::Job& job, runtime::Stream& stream, runtime::Log& 
   return 0;
 }
 
-int run(const RunOptions& options, bool verbose) {
-  Console console(verbose);
+/// Ctrl-C reaches every rank of `subspect run --nproc` as SIGUSR1; mpirun means the end by SIGTERM.
+runtime::InterruptHandlers interrupt_handlers(const runtime::comm::Communicator& ranks) {
+  if (ranks.alone()) return {};
+  return {.terminate = runtime::comm::launch().launcher != "mpirun", .user = true, .announce = ranks.is_first()};
+}
+
+int run(const RunOptions& options, Invocation& invocation) {
+  if (options.ranks > 1 && runtime::comm::launch().ranks == 1) return launch_ranks(options.ranks);
+  invocation.ranks = runtime::comm::join_ranks();
+  runtime::comm::Communicator& ranks = *invocation.ranks;
+  if (options.ranks > 1 && ranks.size() != options.ranks) {
+    throw runtime::UsageError(fmt::format("{} ranks are asked for, but {} started {}", options.ranks,
+                                          runtime::comm::launch().launcher, ranks.size()),
+                              "--nproc", "leave it out where a launcher starts the ranks");
+  }
+  Console console(invocation.verbose, !ranks.is_first());
   experiments::Job job = experiments::read_job(options.config, options.overrides, options.out);
-  const auto stream = open_stream(options.device);
-  if (options.dry_run) return dry_run(job, *stream, console.log);
+  const auto stream = open_stream(options.device, ranks.node());
+  if (options.dry_run) return ranks.is_first() ? dry_run(job, *stream, console.log) : 0;
   const ModelDownloads downloads(console);
   job.options.device = stream->device().to_string();
   job.options.threads = stream->threads();
   job.options.overwrite = options.overwrite;
-  const experiments::PlanContext context = plan_context(*stream, console.log);
-  for (const std::string& warning : job.experiment->plan(context).warnings) console.log.warn("{}", warning);
-  runtime::install_interrupt_handlers();
-  const bool worked = run_in_directory(*job.experiment, job.options, {*stream, console.log, console.progress});
+  job.options.ranks = ranks.size();
+  if (ranks.is_first()) {
+    const experiments::PlanContext context = plan_context(*stream, console.log);
+    for (const std::string& warning : job.experiment->plan(context).warnings) console.log.warn("{}", warning);
+  }
+  runtime::install_interrupt_handlers(interrupt_handlers(ranks));
+  const bool worked = run_in_directory(*job.experiment, job.options,
+                                       {*stream, console.log, console.progress, ranks.alone() ? nullptr : &ranks});
+  if (!ranks.is_first()) return 0;
   if (!worked) console.log.info("this run is finished; --overwrite runs it again");
   if (worked) experiments::write_report(job.options.path);
   console.log.info("results and report.html are in {}", job.options.path.string());
@@ -69,16 +92,19 @@ void add_run(CLI::App& app, Invocation& invocation) {
       ->allow_extra_args(false);
   command->add_option("--out", options->out, "the run directory; default: runs/<name of the YAML>")->type_name("DIR");
   add_device_options(*command, options->device);
+  command->add_option("--nproc", options->ranks, "ranks that share the work: one per GPU, or processes on a CPU")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096));
   command->add_flag("--dry-run", options->dry_run, "check everything and print the plan: steps, memory, time");
   command->add_flag("--overwrite", options->overwrite, "begin anew in a directory that holds an earlier run");
   command->footer(
       "Examples:\n"
       "  subspect run configs/quickstart.yaml\n"
       "  subspect run finetune.yaml --set optimizer.lr=2.0e-5 --set data.0.limit=100 --out runs/trial\n"
+      "  subspect run study.yaml --nproc 4\n"
       "  subspect run study.yaml --dry-run");
-  command->callback([options, &invocation] {
-    invocation.action = [options, &invocation] { return run(*options, invocation.verbose); };
-  });
+  command->callback(
+      [options, &invocation] { invocation.action = [options, &invocation] { return run(*options, invocation); }; });
 }
 
 }  // namespace subspect::cli

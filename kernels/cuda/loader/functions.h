@@ -1,5 +1,5 @@
-// The functions of cuBLASLt, cuBLAS and cuSOLVER that the project calls, by the names that their headers give to the
-// linker. A call that is not listed here fails at link.
+// The functions of cuBLASLt, cuBLAS, cuSOLVER and NCCL that the project calls, by the names that their headers give to
+// the linker. A call that is not listed here fails at link.
 #pragma once
 
 // Each list without the function that makes the handle: that one loads the library (lazy_libraries.cpp).
@@ -67,3 +67,13 @@
   F(cusolverDnXsyevd_bufferSize)       \
   F(cusolverDnXsyevdx)                 \
   F(cusolverDnXsyevdx_bufferSize)
+
+#define SUBSPECT_NCCL_FUNCTIONS(F) \
+  F(ncclCommAbort)                 \
+  F(ncclCommDestroy)               \
+  F(ncclGetErrorString)            \
+  F(ncclGetLastError)              \
+  F(ncclGroupEnd)                  \
+  F(ncclGroupStart)                \
+  F(ncclRecv)                      \
+  F(ncclSend)

@@ -1,4 +1,4 @@
-// cuBLASLt, cuBLAS and cuSOLVER, loaded when their first handle is made.
+// cuBLASLt, cuBLAS, cuSOLVER and NCCL, loaded when their first handle is made.
 //
 // Linked as usual they would be loaded at every start: 110 ms and 240 MB for `subspect --version`, and no start at all
 // on a machine without them. So this file defines their functions itself. Each jumps through a slot with its arguments
@@ -7,6 +7,9 @@
 #include <cublas_v2.h>
 #include <cusolverDn.h>
 #include <dlfcn.h>
+#ifdef SUBSPECT_NCCL_FILE
+#include <nccl.h>
+#endif
 
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +29,8 @@ namespace {
 
 // The slots' first value: a function was called before a handle was made, which only a fault of the project can do.
 extern "C" [[noreturn]] void subspect_library_not_loaded() {
-  std::fputs("subspect: error: a function of cuBLAS or cuSOLVER was called before its library was loaded\n", stderr);
+  std::fputs("subspect: error: a function of cuBLAS, cuSOLVER or NCCL was called before its library was loaded\n",
+             stderr);
   std::abort();
 }
 
@@ -62,6 +66,9 @@ struct Slot {
 SUBSPECT_CUBLASLT_FUNCTIONS(SUBSPECT_DEFINE_SLOT)
 SUBSPECT_CUBLAS_FUNCTIONS(SUBSPECT_DEFINE_SLOT)
 SUBSPECT_CUSOLVER_FUNCTIONS(SUBSPECT_DEFINE_SLOT)
+#ifdef SUBSPECT_NCCL_FILE
+SUBSPECT_NCCL_FUNCTIONS(SUBSPECT_DEFINE_SLOT)
+#endif
 
 namespace {
 
@@ -87,7 +94,7 @@ void* open_library(const std::string& file) {
     if (const char* text = ::dlerror(); text != nullptr && reason.empty()) reason = text;
   }
   throw std::runtime_error(file + " cannot be loaded (" + reason +
-                           "): install the CUDA libraries, or put their folder into LD_LIBRARY_PATH");
+                           "): install the CUDA libraries and NCCL, or put their folder into LD_LIBRARY_PATH");
 }
 
 void* find_function(void* library, const std::string& file, const char* name) {
@@ -141,6 +148,25 @@ cusolverStatus_t cusolverDnCreate(cusolverDnHandle_t* handle) {
   static Library library(SUBSPECT_CUSOLVER_FILE, "cusolverDnCreate", cusolver_slots);
   return reinterpret_cast<decltype(&cusolverDnCreate)>(library.load())(handle);
 }
+
+#ifdef SUBSPECT_NCCL_FILE
+namespace {
+
+const Slot nccl_slots[] = {SUBSPECT_NCCL_FUNCTIONS(SUBSPECT_LIST_SLOT)};
+
+}  // namespace
+
+// Rank 0 begins with the one, the other ranks with the other.
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  static Library library(SUBSPECT_NCCL_FILE, "ncclGetUniqueId", nccl_slots);
+  return reinterpret_cast<decltype(&ncclGetUniqueId)>(library.load())(id);
+}
+
+ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {
+  static Library library(SUBSPECT_NCCL_FILE, "ncclCommInitRank", nccl_slots);
+  return reinterpret_cast<decltype(&ncclCommInitRank)>(library.load())(comm, ranks, id, rank);
+}
+#endif
 
 cusolverStatus_t cusolverGetVersion(int* version) {
   static Library library(SUBSPECT_CUSOLVER_FILE, "cusolverGetVersion", {});

@@ -82,5 +82,27 @@ TEST(ExampleOrder, WithoutShufflingTheOrderIsTheFiles) {
   EXPECT_EQ(epoch_of(order, 1), (std::vector<int64_t>{0, 1, 2, 3}));
 }
 
+TEST(Packing, DealsEveryoneAsManyTokens) {
+  const std::vector<int64_t> lengths = {5, 90, 3, 40, 40, 7, 30, 60};
+  const auto dealt = deal_sequences(lengths, 3);
+  std::vector<int> seen(lengths.size());
+  for (const std::vector<size_t>& share : dealt) {
+    EXPECT_TRUE(std::is_sorted(share.begin(), share.end()));
+    int64_t total = 0;
+    for (const size_t index : share) {
+      total += lengths[index];
+      ++seen[index];
+    }
+    EXPECT_NEAR(static_cast<double>(total), 275.0 / 3, 10);
+  }
+  EXPECT_EQ(seen, std::vector<int>(lengths.size(), 1));
+  EXPECT_EQ(deal_sequences(lengths, 1)[0], (std::vector<size_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+}
+
+TEST(Packing, FewSequencesLeaveSharesEmpty) {
+  const auto dealt = deal_sequences(std::vector<int64_t>{4, 9}, 4);
+  EXPECT_EQ(dealt, (std::vector<std::vector<size_t>>{{1}, {0}, {}, {}}));
+}
+
 }  // namespace
 }  // namespace subspect::experiments

@@ -72,14 +72,16 @@ class TinyTraining {
 
   explicit TinyTraining(TrainerOptions options = {}, int threads = 2, Rule rule = Rule::adamw, double lr = 1e-2,
                         runtime::DType dtype = runtime::DType::float32,
-                        const runtime::optim::StateFormat& format = {.master_weights = true})
+                        const runtime::optim::StateFormat& format = {.master_weights = true},
+                        const runtime::optim::Sharding& sharding = {})
       : stream_(runtime::Stream::open(runtime::Device{}, threads)),
         decoder_(*stream_, model::parse_decoder_config(tiny_config_json(), "tiny"), dtype) {
     decoder_.initialize(*stream_, 7);
     decoder_.allocate_grads(*stream_);
     const auto parameters = decoder_.parameters();
-    auto optimizer = rule == Rule::adamw ? runtime::optim::make_adamw(*stream_, parameters, {.lr = lr}, format)
-                                         : runtime::optim::make_sgd(*stream_, parameters, {.lr = lr}, format);
+    auto optimizer = rule == Rule::adamw
+                         ? runtime::optim::make_adamw(*stream_, parameters, {.lr = lr}, format, sharding)
+                         : runtime::optim::make_sgd(*stream_, parameters, {.lr = lr}, format, sharding);
     if (options.total_steps == 0) options.total_steps = 100;
     trainer_ = std::make_unique<Trainer>(*stream_, decoder_, std::move(optimizer), options);
   }

@@ -83,6 +83,7 @@ class ThreadRank final : public runtime::comm::Communicator {
     for (const auto& message : receives) mail_.take(message.peer, rank_, message.tensor);
   }
   void barrier() override { mail_.barrier(); }
+  void give_up() noexcept override { mail_.fail(); }
   [[noreturn]] void abort(int exit_code) override { throw std::runtime_error("abort " + std::to_string(exit_code)); }
 
  private:

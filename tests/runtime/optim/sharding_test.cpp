@@ -1,7 +1,7 @@
 // An optimizer shared by ranks: the same bits as alone, and the same state.
 #include <gtest/gtest.h>
 
-#include <mutex>
+#include <limits>
 
 #include "runtime/error.h"
 #include "runtime/optim/optimizer.h"

@@ -1,0 +1,22 @@
+# Whether several processes can work on one run: sets SUBSPECT_WITH_MPI, and finds MPI::MPI_CXX when it is on.
+set(SUBSPECT_MPI AUTO CACHE STRING "Runs on several ranks: AUTO (when MPI is found), ON or OFF")
+set_property(CACHE SUBSPECT_MPI PROPERTY STRINGS AUTO ON OFF)
+if(NOT SUBSPECT_MPI MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "SUBSPECT_MPI is '${SUBSPECT_MPI}'; it must be AUTO, ON or OFF")
+endif()
+
+set(SUBSPECT_WITH_MPI OFF)
+if(NOT SUBSPECT_MPI STREQUAL "OFF")
+  set(MPI_CXX_SKIP_MPICXX ON)  # the C interface
+  find_package(MPI 3.0 QUIET COMPONENTS CXX)
+  if(MPI_CXX_FOUND)
+    set(SUBSPECT_WITH_MPI ON)
+  elseif(SUBSPECT_MPI STREQUAL "ON")
+    message(FATAL_ERROR "SUBSPECT_MPI is ON, but no MPI was found: install libopenmpi-dev, or set MPI_HOME")
+  endif()
+endif()
+if(SUBSPECT_WITH_MPI)
+  message(STATUS "With MPI: ${MPI_CXX_LIBRARIES}")
+else()
+  message(STATUS "Without MPI: runs have one rank")
+endif()
