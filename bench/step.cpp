@@ -8,7 +8,7 @@
 
 #include "bench/shapes.h"
 #include "experiments/training/trainer.h"
-#include "model/inspect.h"
+#include "model/training_memory.h"
 #include "runtime/error.h"
 #include "runtime/memory.h"
 #include "runtime/random.h"
@@ -26,16 +26,19 @@ constexpr std::string_view usage =
     "  --tokens=N         of a step, which is one micro-batch\n"
     "  --length=N         of each sequence; 1024 unless given\n";
 
-/// How memory is saved, from none on; the first that fits is measured.
+/// How memory is saved: the least that fits is measured.
 struct Saving {
-  bool recompute = false;
+  model::TrainingMemory memory;
+  int64_t layers = 0;
   bool int8_moments = false;
 
   std::string text() const {
-    return fmt::format("recompute={} moments={}", recompute ? "block" : "none", int8_moments ? "int8" : "float32");
+    const auto [ops, blocks] = memory.recompute;
+    std::string recomputed = ops ? "op" : "none";
+    if (blocks > 0) recomputed = blocks == layers ? "block" : fmt::format("op+{}", blocks);
+    return fmt::format("recompute={} moments={}", recomputed, int8_moments ? "int8" : "float32");
   }
 };
-constexpr Saving savings[] = {{}, {.recompute = true}, {.recompute = true, .int8_moments = true}};
 
 struct Work {
   model::DecoderConfig config;
@@ -46,21 +49,18 @@ struct Work {
   bool masters() const { return dtype == DType::bfloat16; }
 };
 
-int64_t planned_bytes(const Session& session, const Work& work, const Saving& saving) {
-  return model::plan_training(work.config, {.compute = work.dtype,
-                                            .master_weights = work.masters(),
-                                            .int8_moments = saving.int8_moments,
-                                            .micro_batch_tokens = work.tokens,
-                                            .recompute = saving.recompute,
-                                            .device = session.stream().device().type})
-      .total();
-}
-
-/// The allocator rounds sizes up, and libraries take some: so not the last tenth.
 std::optional<Saving> least_saving(const Session& session, const Work& work) {
-  const int64_t available = runtime::available_memory(session.stream()) / 10 * 9;
-  for (const Saving& saving : savings) {
-    if (planned_bytes(session, work, saving) <= available) return saving;
+  const int64_t available = runtime::available_memory(session.stream());
+  for (const bool int8_moments : {false, true}) {
+    const Saving saving{model::plan_training_within(work.config,
+                                                    {.compute = work.dtype,
+                                                     .master_weights = work.masters(),
+                                                     .int8_moments = int8_moments,
+                                                     .micro_batch_tokens = work.tokens,
+                                                     .device = session.stream().device().type},
+                                                    available),
+                        work.config.layers, int8_moments};
+    if (saving.memory.reserved <= available) return saving;
   }
   return std::nullopt;
 }
@@ -89,7 +89,7 @@ void measure_step(Session& session, const std::string& name, const Work& work, c
       stream, decoder,
       runtime::optim::make_adamw(stream, decoder.parameters(), {.lr = 1e-4},
                                  {.master_weights = work.masters(), .int8_moments = saving.int8_moments}),
-      {.total_steps = 1 << 20, .micro_batch_tokens = work.tokens, .recompute = saving.recompute});
+      {.total_steps = 1 << 20, .micro_batch_tokens = work.tokens, .recompute = saving.memory.recompute});
   const std::vector<TrainingSequence> sequences = random_sequences(work);
   std::vector<const TrainingSequence*> batch;
   for (const TrainingSequence& sequence : sequences) batch.push_back(&sequence);
@@ -104,7 +104,7 @@ void measure_step(Session& session, const std::string& name, const Work& work, c
        .flops = tokens * step_flops_per_token(work.config, work.length),
        .tokens = tokens,
        .memory_bytes = stream.allocator()->stats().peak_bytes,
-       .planned_bytes = planned_bytes(session, work, saving)},
+       .planned_bytes = saving.memory.peak()},
       [&] { trainer.step(batch); },
       // Random weights know nothing: the loss is that of equal scores for the whole vocabulary.
       [&] { return std::abs(first_loss - std::log(static_cast<double>(work.config.vocab_size))) < 0.5; });

@@ -118,10 +118,11 @@ target_link_libraries(simt_runtime
 
 file(GLOB library_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/libraries/*_test.cpp)
 add_executable(emulated_test ${stand_in_tests} ${library_tests}
+  $<TARGET_OBJECTS:subspect_model>
   $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_faults> $<TARGET_OBJECTS:simt_kernels_host>)
 target_link_libraries(emulated_test PRIVATE
   subspect_options simt_runtime simt_cuda subspect_kernels nlohmann_json::nlohmann_json ${LAPACKE_LIBRARY}
-  GTest::gmock GTest::gtest_main)
+  PkgConfig::PCRE2 PkgConfig::UTF8PROC CURL::libcurl OpenSSL::Crypto GTest::gmock GTest::gtest_main)
 gtest_discover_tests(emulated_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 LABELS simt)
 
 # subspect_emulated: the whole program as a build with CUDA has it, over the stand-in. It is for tests, and not installed.

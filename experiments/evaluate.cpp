@@ -175,9 +175,9 @@ Plan Evaluate::plan(const PlanContext& context) const {
   for (const auto& [name, path] : models_) {
     if (const auto config = context.decoder_config(path)) {
       plan.parameters = std::max(plan.parameters, model::count_parameters(*config).total());
-      const model::MemoryPlan memory =
-          model::plan_inference(*config, model::compute_dtype(config->dtype), model::default_sequences(context.device),
-                                config->max_positions, model::default_cache_bytes(context.device));
+      const model::InferenceMemory memory = model::plan_inference(
+          *config, model::compute_dtype(config->dtype), model::default_sequences(context.device), config->max_positions,
+          model::default_cache_bytes(context.device.type, context.device_memory));
       plan.device_bytes = std::max(plan.device_bytes, memory.total());
     }
     for (const TaskConfig& task : tasks_) plan.steps.push_back(fmt::format("evaluate {} on {}", name, task.name));

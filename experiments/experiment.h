@@ -28,10 +28,12 @@ namespace subspect::experiments {
 struct Plan {
   int64_t parameters = 0;    ///< of the model that is trained or of the largest model that is read
   int64_t device_bytes = 0;  ///< peak memory on the device
-  int64_t host_bytes = 0;    ///< peak memory besides (the same memory on a CPU)
-  int64_t disk_bytes = 0;    ///< written under the run directory
-  double flops = 0;          ///< floating-point operations in all
-  double seconds = 0;        ///< estimated; 0: made from flops and the device's speed
+  std::vector<std::pair<std::string, int64_t>> device_uses;  ///< what it consists of, where that is known
+  int64_t host_bytes = 0;                                    ///< peak memory besides (the same memory on a CPU)
+  int64_t disk_bytes = 0;                                    ///< written under the run directory
+  double flops = 0;                                          ///< floating-point operations in all
+  double recomputed = 0;  ///< share of the model's blocks that the backward pass runs again
+  double seconds = 0;     ///< estimated; 0: made from flops and the device's speed
   std::vector<std::pair<std::string, std::string>> facts;  ///< further lines: "training tokens" -> "1.3 M"
   std::vector<std::string> steps;                          ///< what is done, in order, one line each
   std::vector<std::string> warnings;
@@ -40,7 +42,8 @@ struct Plan {
 };
 
 struct PlanContext {
-  runtime::Device device;
+  runtime::Device device;     ///< need not be there where its memory is given
+  int64_t device_memory = 0;  ///< bytes of it in all; 0: not known
   int threads = 0;
   double flops_per_second = 0;  ///< of the device on matrix products, estimated
   runtime::Log* log = nullptr;  ///< never null

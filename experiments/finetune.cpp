@@ -1,6 +1,7 @@
 // The fine-tuning experiment: its configuration and its run. What it would cost is in finetune_plan.cpp.
 #include "experiments/finetune.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include "model/prompts.h"
 #include "runtime/error.h"
 #include "runtime/hardware.h"
+#include "runtime/memory.h"
 
 namespace subspect::experiments {
 
@@ -49,6 +51,10 @@ void OptimizerConfig::visit(Fields& f) {
   f.field("weight_decay", weight_decay, "decoupled; matrices only, not norms and biases", Rule().at_least(0));
   f.field("state", state, "of the moments; int8: blocks of 256 8-bit codes with a scale (tensors of 4096 or more)",
           Rule().one_of({"float32", "int8"}));
+  f.field("offload", offload,
+          "keep moments and float32 weights in pinned memory of the host, and on the GPU only while they are updated: "
+          "same numbers, slower; with a GPU only",
+          Rule().cosmetic());
 }
 
 void ScheduleConfig::visit(Fields& f) {
@@ -122,7 +128,14 @@ void FinetuneConfig::visit(Fields& f) {
   f.field("max_steps", max_steps, "optimizer steps; 0: by epochs", Rule().at_least(0));
   f.field("global_batch", global_batch, "sequences of one optimizer step", Rule().at_least(1));
   f.field("micro_batch_tokens", micro_batch_tokens, "most tokens in one forward and backward pass", Rule().at_least(1));
-  f.field("recompute", recompute, "run blocks again in the backward pass: same gradients, less memory, slower");
+  f.choice("recompute", recompute,
+           {{"auto", RecomputeMode::automatic},
+            {"none", RecomputeMode::none},
+            {"op", RecomputeMode::op},
+            {"block", RecomputeMode::block}},
+           "what the backward pass makes again instead of keeping it: norms and gated activations (op), or all of a "
+           "block but its input; same gradients; auto: the least that fits the device's memory",
+           Rule().cosmetic());
   f.field("optimizer", optimizer, "the update");
   f.field("schedule", schedule, "the learning rate over the run");
   f.field("max_grad_norm", max_grad_norm, "gradients are scaled down to this norm; 0: never", Rule().at_least(0));
@@ -136,6 +149,27 @@ void FinetuneConfig::visit(Fields& f) {
 int64_t FinetuneConfig::total_steps(int64_t steps_per_epoch) const {
   if (max_steps > 0) return max_steps;
   return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch)));
+}
+
+model::TrainingMemory FinetuneConfig::plan_memory(const model::DecoderConfig& decoder, runtime::Device device,
+                                                  int64_t memory_bytes) const {
+  if (optimizer.offload && device.type == runtime::DeviceType::cpu) {
+    throw runtime::UsageError("an optimizer's state can be offloaded from a GPU only: here it is in the host's memory",
+                              "optimizer.offload", "leave it out, or use --device cuda");
+  }
+  const int64_t most_tokens =
+      packing ? std::min(std::max(micro_batch_tokens, max_seq_length), global_batch * max_seq_length) : max_seq_length;
+  model::TrainingShape shape{.compute = precision.compute_dtype(device),
+                             .master_weights = precision.master_weights(device),
+                             .optimizer_moments = optimizer.moments(),
+                             .int8_moments = optimizer.state == "int8",
+                             .offload = optimizer.offload,
+                             .micro_batch_tokens = most_tokens,
+                             .device = device.type};
+  if (recompute == RecomputeMode::automatic) return model::plan_training_within(decoder, shape, memory_bytes);
+  shape.recompute.ops = recompute == RecomputeMode::op;
+  shape.recompute.blocks = recompute == RecomputeMode::block ? model::Recompute::all_blocks : 0;
+  return model::plan_training(decoder, shape);
 }
 
 SequenceOptions sequence_options(const FinetuneConfig& config, const model::DecoderConfig& decoder, int threads) {
@@ -154,7 +188,8 @@ std::unique_ptr<optim::Optimizer> make_optimizer(Stream& stream, model::Decoder&
   const optim::StateFormat format{.master_weights = c.precision.master_weights(stream.device()),
                                   .stochastic_rounding = c.precision.stochastic_rounding,
                                   .seed = static_cast<uint64_t>(c.seed),
-                                  .int8_moments = o.state == "int8"};
+                                  .int8_moments = o.state == "int8",
+                                  .offload = o.offload};
   if (o.name == "sgd") {
     return optim::make_sgd(stream, parameters, {.lr = o.lr, .momentum = o.momentum, .weight_decay = o.weight_decay},
                            format, sharding);
@@ -177,6 +212,7 @@ class TrainingRun {
         order_(static_cast<int64_t>(data_.sequences.size()), config.global_batch, config.shuffle,
                static_cast<uint64_t>(config.seed)),
         total_steps_(config.total_steps(order_.steps_per_epoch())),
+        memory_(plan_memory()),
         decoder_(model::open_model(context.stream, source_, config.precision.compute_dtype(context.stream.device()),
                                    static_cast<uint64_t>(config.seed))),
         peak_flops_(runtime::hardware_of(context.stream.device()).bfloat16_flops) {
@@ -187,7 +223,7 @@ class TrainingRun {
                                     .total_steps = total_steps_,
                                     .micro_batch_tokens = config.micro_batch_tokens,
                                     .packing = config.packing,
-                                    .recompute = config.recompute,
+                                    .recompute = memory_.recompute,
                                     .max_grad_norm = config.max_grad_norm});
     position_.data = data_.fingerprint();
     require_same_on_all_ranks(position_.data, "the data");
@@ -212,6 +248,23 @@ class TrainingRun {
   }
 
  private:
+  model::TrainingMemory plan_memory() {
+    const model::DecoderConfig decoder = model::source_config(source_);
+    const runtime::Device device = context_.stream.device();
+    const int64_t available = runtime::available_memory(context_.stream);
+    model::TrainingMemory memory = config_.plan_memory(decoder, device, available);
+    constexpr double gigabyte = 1e9;
+    context_.log.info("memory: {:.3f} GB planned, recomputed: {}", static_cast<double>(memory.reserved) / gigabyte,
+                      model::describe(memory.recompute, decoder.layers));
+    if (memory.reserved > available) {
+      context_.log.warn(
+          "only {:.3f} GB are free on {}: use a smaller micro_batch_tokens, optimizer: {{state: int8}}, or "
+          "precision: {{master: bfloat16, stochastic_rounding: true}}",
+          static_cast<double>(available) / gigabyte, device.to_string());
+    }
+    return memory;
+  }
+
   // While it lasts, a rank that does not answer is an error.
   class TimeLimit {
    public:
@@ -367,6 +420,7 @@ class TrainingRun {
   TrainingData data_;
   ExampleOrder order_;
   int64_t total_steps_;
+  model::TrainingMemory memory_;
   model::Decoder decoder_;
   std::optional<Trainer> trainer_;
   TrainPosition position_;

@@ -9,6 +9,7 @@
 #include "experiments/data/dataset.h"
 #include "experiments/experiment.h"
 #include "model/hub.h"
+#include "model/training_memory.h"
 #include "runtime/dtype.h"
 #include "runtime/optim/schedule.h"
 
@@ -40,6 +41,7 @@ struct OptimizerConfig {
   double momentum = 0;
   double weight_decay = 0;
   std::string state = "float32";
+  bool offload = false;
 
   void visit(Fields& f);
   /// Values kept per parameter.
@@ -70,6 +72,9 @@ struct PrecisionConfig {
   runtime::DType save_dtype(runtime::DType checkpoint) const;
 };
 
+/// What the backward pass makes again; automatic: the least that fits the device's memory.
+enum class RecomputeMode : uint8_t { automatic, none, op, block };
+
 /// How ranks share a run; docs/distributed.md.
 struct DistributedConfig {
   int64_t shares = 0;
@@ -92,7 +97,7 @@ struct FinetuneConfig {
   int64_t max_steps = 0;
   int64_t global_batch = 32;
   int64_t micro_batch_tokens = 8192;
-  bool recompute = false;
+  RecomputeMode recompute = RecomputeMode::automatic;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   double max_grad_norm = 1.0;
@@ -103,6 +108,9 @@ struct FinetuneConfig {
 
   void visit(Fields& f);
   int64_t total_steps(int64_t steps_per_epoch) const;
+  /// @param memory_bytes that the allocator of `device` may use; the recomputation of `automatic` is chosen for it
+  model::TrainingMemory plan_memory(const model::DecoderConfig& decoder, runtime::Device device,
+                                    int64_t memory_bytes) const;
 };
 
 struct SequenceOptions;

@@ -1,12 +1,14 @@
 // What a fine-tuning would do and cost, without training: from the configuration, the data and a sample of its tokens.
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "experiments/finetune.h"
 #include "experiments/training/packing.h"
 #include "experiments/training/sequences.h"
 #include "model/inspect.h"
 #include "model/prompts.h"
+#include "model/training_memory.h"
 #include "runtime/error.h"
 
 namespace subspect::experiments {
@@ -71,6 +73,27 @@ bool data_exists(const FinetuneConfig& config, const PlanContext& context) {
   return exists;
 }
 
+void add_memory(Plan& plan, const FinetuneConfig& config, const PlanContext& context,
+                const model::DecoderConfig& decoder) {
+  const int64_t driver = context.device.type == runtime::DeviceType::cuda ? model::gpu_driver_bytes : 0;
+  const int64_t usable =
+      context.device_memory > 0 ? context.device_memory - driver : std::numeric_limits<int64_t>::max();
+  const model::TrainingMemory memory = config.plan_memory(decoder, context.device, usable);
+  for (size_t use = 0; use < model::memory_uses; ++use) {
+    plan.device_uses.emplace_back(model::name(static_cast<model::MemoryUse>(use)), memory.bytes[use]);
+  }
+  plan.device_uses.emplace_back("rounding, kept for reuse", memory.reserved - memory.peak());
+  plan.device_uses.emplace_back("driver (an estimate)", driver);
+  plan.device_bytes = memory.reserved + driver;
+  plan.host_bytes = memory.pinned;
+  plan.recomputed = static_cast<double>(memory.recompute.blocks) / static_cast<double>(decoder.layers);
+  plan.facts.emplace_back("recomputed", model::describe(memory.recompute, decoder.layers));
+  const runtime::DType saved = config.precision.save_dtype(decoder.dtype);
+  const int64_t offloaded = config.optimizer.offload ? memory.pinned : 0;
+  plan.disk_bytes = plan.parameters * runtime::element_size(saved) + memory.of(model::MemoryUse::weights) +
+                    memory.of(model::MemoryUse::master_weights) + memory.of(model::MemoryUse::moments) + offloaded;
+}
+
 void add_training(Plan& plan, const FinetuneConfig& config, const DataPlan& data, const model::DecoderConfig& decoder) {
   const int64_t steps_per_epoch = (data.examples + config.global_batch - 1) / config.global_batch;
   const int64_t steps = config.total_steps(steps_per_epoch);
@@ -81,7 +104,7 @@ void add_training(Plan& plan, const FinetuneConfig& config, const DataPlan& data
   const double tokens = data.tokens_per_example * static_cast<double>(data.examples) * epochs;
   plan.facts.emplace_back("training tokens", "about " + runtime::format_count(tokens));
   const auto length = static_cast<int64_t>(data.tokens_per_example);
-  plan.flops = tokens * model::training_flops_per_token(decoder, length) * (config.recompute ? 4.0 / 3.0 : 1.0);
+  plan.flops = tokens * model::training_flops_per_token(decoder, length) * (1 + plan.recomputed / 3);
   if (data.longest > config.micro_batch_tokens) {
     plan.warnings.push_back(
         fmt::format("some sequences ({} tokens) exceed micro_batch_tokens {}: each of them is a "
@@ -106,17 +129,7 @@ Plan Finetune::plan(const PlanContext& context) const {
     plan.warnings.push_back(fmt::format("max_seq_length {} exceeds the {} positions that the model was made for",
                                         config.max_seq_length, decoder.max_positions));
   }
-  const model::MemoryPlan memory =
-      model::plan_training(decoder, {.compute = config.precision.compute_dtype(context.device),
-                                     .master_weights = config.precision.master_weights(context.device),
-                                     .optimizer_moments = config.optimizer.moments(),
-                                     .int8_moments = config.optimizer.state == "int8",
-                                     .micro_batch_tokens = config.micro_batch_tokens,
-                                     .recompute = config.recompute,
-                                     .device = context.device.type});
-  plan.device_bytes = memory.total();
-  const runtime::DType saved = config.precision.save_dtype(decoder.dtype);
-  plan.disk_bytes = plan.parameters * runtime::element_size(saved) + memory.weights + memory.optimizer;
+  add_memory(plan, config, context, decoder);
   if (has_data) add_training(plan, config, plan_data(config, *format, decoder), decoder);
   return plan;
 }

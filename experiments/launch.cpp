@@ -172,10 +172,13 @@ std::string describe_plan(const Plan& plan, const PlanContext& context) {
   line("device", context.device.to_string());
   if (plan.parameters > 0) line("parameters", runtime::format_count(static_cast<double>(plan.parameters)));
   for (const auto& fact : plan.facts) line(fact.first, fact.second);
-  const int64_t memory_bytes = runtime::hardware_of(context.device).memory_bytes;
+  const int64_t memory_bytes = context.device_memory;
   if (plan.device_bytes > 0) {
     line("memory on " + context.device.to_string(),
          format_bytes(plan.device_bytes) + (memory_bytes > 0 ? " of " + format_bytes(memory_bytes) : ""));
+  }
+  for (const auto& [use, bytes] : plan.device_uses) {
+    if (bytes > 0) text += fmt::format("  {:<28}{:>10}\n", use, format_bytes(bytes));
   }
   if (plan.host_bytes > 0) line("memory besides", format_bytes(plan.host_bytes));
   if (plan.disk_bytes > 0) line("disk", format_bytes(plan.disk_bytes));

@@ -196,7 +196,10 @@ Plan Study::plan(const PlanContext& context) const {
     outputs[name] = plan.model_config;
     if (plan.flops == 0 && plan.seconds == 0) not_estimated += (not_estimated.empty() ? "" : ", ") + name;
     total.parameters = std::max(total.parameters, plan.parameters);
-    total.device_bytes = std::max(total.device_bytes, plan.device_bytes);
+    if (plan.device_bytes > total.device_bytes) {
+      total.device_bytes = plan.device_bytes;
+      total.device_uses = plan.device_uses;
+    }
     total.host_bytes = std::max(total.host_bytes, plan.host_bytes);
     total.disk_bytes += plan.disk_bytes;
     total.flops += plan.flops;

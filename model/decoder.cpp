@@ -225,14 +225,14 @@ Variable Decoder::forward(const Execution& on, const Tensor& ids, const Tensor& 
   const runtime::MemoryScope scope(*on.stream.allocator(), runtime::MemoryTag::activations);
   // The residual stream [T, D] and the update that the next norm will add to it; the first block has no update.
   std::vector<Variable> stream = {ops::embedding(on, embedding_, ids)};
+  const Execution recorded{on.stream, on.tape, options.recompute.ops};
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     mark_complete(on, layer, options);
     const auto run = [this, layer, positions, attention, options](const Execution& where,
                                                                   std::span<const Variable> inputs) {
       return block(where, layer, inputs, positions, attention, options);
     };
-    const bool recompute = options.recompute && on.tape != nullptr;
-    stream = recompute ? runtime::checkpoint(on, std::move(stream), run) : run(on, stream);
+    stream = layer < options.recompute.blocks ? runtime::checkpoint(on, std::move(stream), run) : run(recorded, stream);
   }
   mark_complete(on, config_.layers, options);
   Variable x_TD = ops::add_rms_norm(on, stream[0], stream[1], final_norm_, config_.rms_norm_eps).normed;

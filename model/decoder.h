@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -40,8 +41,17 @@ Batch pack(runtime::Stream& stream, std::span<const Document> documents);
 /// The labels that Hugging Face uses (label t belongs to token t) as targets: shifted one to the left.
 std::vector<int32_t> shift_labels(std::span<const int32_t> labels);
 
+/// What the backward pass makes again instead of keeping it. The gradients are the same, bit by bit.
+struct Recompute {
+  bool ops = false;    ///< the outputs of norms, of rotations with norms, and of gated activations
+  int64_t blocks = 0;  ///< of the first so many blocks everything but their inputs: these are run once more
+
+  static constexpr int64_t all_blocks = std::numeric_limits<int64_t>::max();
+  bool operator==(const Recompute&) const = default;
+};
+
 struct ForwardOptions {
-  bool recompute = false;  ///< keep only each block's input, and run the block again in the backward pass
+  Recompute recompute = {};
   std::vector<runtime::Tensor>* hidden_states = nullptr;  ///< receives layers + 1 tensors [T, hidden]: the embedding
                                                           ///< output, the residual stream after each layer but the
                                                           ///< last, and the final norm's output, as Transformers.

@@ -3,10 +3,8 @@
 
 #include <algorithm>
 
-#include "kernels/optimizer.h"
 #include "model/generation/generate.h"
 #include "model/generation/kv_cache.h"
-#include "runtime/ops/cross_entropy.h"
 
 namespace subspect::model {
 
@@ -15,14 +13,6 @@ using runtime::DType;
 namespace {
 
 constexpr int64_t float32_bytes = 4;
-
-/// Bytes per token that one block keeps for its backward pass: both norms' inputs and outputs, packed q, k, v (with
-/// q and k norms also as they were before), the attention's output, gate and up, and their product; in float32 what the
-/// norms divided by, and the logarithms of the softmax's sums.
-int64_t block_bytes(const DecoderConfig& c, DType compute) {
-  const int64_t values = 4 * c.hidden_size + (c.qk_norm ? 2 : 1) * c.qkv_size() + c.q_size() + 3 * c.intermediate_size;
-  return values * runtime::element_size(compute) + (c.heads + 2) * float32_bytes;
-}
 
 /// Keys that a token sees on average, in a document of `length` tokens and a window (0: none).
 double mean_visible_keys(int64_t length, int64_t window) {
@@ -46,31 +36,10 @@ ParameterCounts count_parameters(const DecoderConfig& c) {
   return counts;
 }
 
-MemoryPlan plan_training(const DecoderConfig& config, const TrainingShape& shape) {
-  const int64_t parameters = count_parameters(config).total();
-  const int64_t width = runtime::element_size(shape.compute);
-  const int64_t tokens = shape.micro_batch_tokens;
-  MemoryPlan plan;
-  plan.weights = parameters * width;
-  plan.gradients = parameters * float32_bytes;
-  const int64_t moment =
-      shape.int8_moments ? parameters + parameters / kernels::moment_block * float32_bytes : parameters * float32_bytes;
-  plan.optimizer = moment * shape.optimizer_moments + (shape.master_weights ? parameters * float32_bytes : 0);
-  const int64_t rows = tokens * config.hidden_size * width;  // one [tokens, hidden]
-  const int64_t block = tokens * block_bytes(config, shape.compute);
-  const int64_t head_workspace = runtime::ops::linear_cross_entropy_workspace_bytes(
-      shape.device, {.dtype = shape.compute, .tokens = tokens, .vocab = config.vocab_size, .dim = config.hidden_size});
-  // The peak is at the head, or (recomputing) when the first block of the backward pass has been run again.
-  const int64_t head = 3 * rows + head_workspace;
-  plan.activations =
-      shape.recompute ? config.layers * 2 * rows + std::max(head, block + 2 * rows) : config.layers * block + head;
-  return plan;
-}
-
-MemoryPlan plan_inference(const DecoderConfig& config, DType dtype, int64_t sequences, int64_t length,
-                          int64_t most_cache_bytes) {
+InferenceMemory plan_inference(const DecoderConfig& config, DType dtype, int64_t sequences, int64_t length,
+                               int64_t most_cache_bytes) {
   const int64_t width = runtime::element_size(dtype);
-  MemoryPlan plan;
+  InferenceMemory plan;
   plan.weights = count_parameters(config).total() * width;
   const int64_t one_sequence = KvCache::bytes_per_token(config, dtype) * length;
   plan.kv_cache = std::min(one_sequence * sequences, std::max(one_sequence, most_cache_bytes));

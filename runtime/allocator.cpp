@@ -20,6 +20,8 @@ constexpr int64_t alignment = 64;
 constexpr int steps_per_doubling = 4;
 constexpr int64_t smallest_class = 256;  // steps of 64 up to 512, of 128 up to 1024, ...
 constexpr int64_t mebibyte = 1 << 20;
+constexpr int64_t smallest_exact = 16 * mebibyte;
+constexpr int64_t exact_step = 2 * mebibyte;  // in which CUDA gives memory
 
 // Bytes of a control group's limit, or the largest number when there is none.
 int64_t control_group_limit() {
@@ -65,7 +67,7 @@ std::string_view advice(MemoryTag tag) {
     case MemoryTag::other:
       break;
   }
-  return "use a smaller micro_batch_tokens, recompute: true, or a smaller model";
+  return "use a smaller micro_batch_tokens, recompute: block, or a smaller model";
 }
 
 }  // namespace
@@ -93,6 +95,12 @@ int64_t size_of_class(size_t index) {
   return (int64_t{1} << exponent) + (step + 1) * (int64_t{1} << (exponent - 2));
 }
 
+int64_t block_size(int64_t bytes, MemoryTag tag) {
+  const bool stays = tag == MemoryTag::weights || tag == MemoryTag::gradients || tag == MemoryTag::optimizer;
+  if (!stays || bytes < smallest_exact) return size_of_class(size_class(bytes));
+  return (bytes + exact_step - 1) / exact_step * exact_step;
+}
+
 CachingAllocator::CachingAllocator(Device device, MemorySource source) : device_(device), source_(std::move(source)) {}
 
 CachingAllocator::~CachingAllocator() {
@@ -101,15 +109,15 @@ CachingAllocator::~CachingAllocator() {
 
 void* CachingAllocator::allocate(int64_t bytes, MemoryTag tag) {
   require(bytes >= 0 && bytes <= (int64_t{1} << 62), "allocate", "bytes must be in [0, 2^62]. Received {}.", bytes);
-  const size_t index = size_class(bytes);
+  const int64_t size = block_size(bytes, tag);
   const std::lock_guard lock(mutex_);
   void* pointer = nullptr;
-  if (!free_[index].empty()) {
-    pointer = free_[index].back();
-    free_[index].pop_back();
-    stats_.cached_bytes -= size_of_class(index);
+  if (std::vector<void*>& free = free_[size]; !free.empty()) {
+    pointer = free.back();
+    free.pop_back();
+    stats_.cached_bytes -= size;
   } else {
-    pointer = acquire_block(size_of_class(index));
+    pointer = acquire_block(size);
     if (pointer == nullptr) throw_out_of_memory(bytes, tag);
   }
   stats_.current_bytes += bytes;
@@ -121,10 +129,10 @@ void* CachingAllocator::allocate(int64_t bytes, MemoryTag tag) {
 
 void CachingAllocator::deallocate(void* pointer, int64_t bytes, MemoryTag tag) {
   if (pointer == nullptr) return;
-  const size_t index = size_class(bytes);
+  const int64_t size = block_size(bytes, tag);
   const std::lock_guard lock(mutex_);
-  free_[index].push_back(pointer);
-  stats_.cached_bytes += size_of_class(index);
+  free_[size].push_back(pointer);
+  stats_.cached_bytes += size;
   stats_.current_bytes -= bytes;
   stats_.tagged_bytes[static_cast<size_t>(tag)] -= bytes;
   --blocks_;
@@ -145,13 +153,13 @@ void* CachingAllocator::acquire_block(int64_t size) {
 
 void CachingAllocator::release_cached_locked() {
   if (stats_.cached_bytes > 0 && source_.quiesce) source_.quiesce();
-  for (size_t index = 0; index < classes; ++index) {
-    for (void* pointer : free_[index]) {
+  for (auto& [size, blocks] : free_) {
+    for (void* pointer : blocks) {
       source_.release(pointer);
-      stats_.reserved_bytes -= size_of_class(index);
-      stats_.cached_bytes -= size_of_class(index);
+      stats_.reserved_bytes -= size;
+      stats_.cached_bytes -= size;
     }
-    free_[index].clear();
+    blocks.clear();
   }
 }
 

@@ -22,6 +22,19 @@ class RecordedWork {
   virtual void update(const std::function<void()>& work) = 0;
 };
 
+/// Copies between pinned host memory and the device beside a stream's work. Destroying it waits for its copies.
+class SideQueue {
+ public:
+  virtual ~SideQueue() = default;
+  virtual void copy(void* to, const void* from, int64_t bytes) = 0;
+  /// Copies queued here from now on wait for the work queued on the stream so far.
+  virtual void wait_for_stream() = 0;
+  /// Work queued on the stream from now on waits for the copies queued here so far.
+  virtual void stream_waits() = 0;
+  /// Returns when all copies are done.
+  virtual void synchronize() = 0;
+};
+
 /// A stream of one GPU. Every member may be called whatever device is current, and leaves that as it was.
 class GpuQueue {
  public:
@@ -42,6 +55,10 @@ class GpuQueue {
   /// Work queued from now on waits for what `other`, a stream of the same GPU, has queued so far.
   virtual void follow(GpuQueue& other) = 0;
 
+  /// Page-locked memory of the host, uninitialised. Throws Error where there is none.
+  virtual std::shared_ptr<void> pinned_memory(int64_t bytes) = 0;
+  virtual std::unique_ptr<SideQueue> make_side_queue() = 0;
+
   /// What went wrong since the last call without changing a result: a file of tuned algorithms that cannot be written.
   virtual std::vector<std::string> take_warnings() = 0;
 
@@ -56,6 +73,13 @@ class GpuQueue {
 };
 
 namespace cuda {
+
+/// Device memory that each stream keeps for cuBLASLt, which advises so much for Hopper; other GPUs need less.
+inline constexpr int64_t product_workspace_bytes = 32 << 20;
+
+/// Pinned host memory through which each stream copies: pieces of the first size.
+inline constexpr int64_t staging_piece_bytes = 4 << 20;
+inline constexpr int64_t staging_bytes = 4 * staging_piece_bytes;
 
 struct GpuInfo {
   int index = 0;

@@ -6,8 +6,10 @@
 #include <limits>
 #include <string>
 
+#include "runtime/allocator.h"
 #include "runtime/dispatch.h"
 #include "runtime/gpu_queue.h"
+#include "runtime/hardware.h"
 
 namespace subspect::runtime {
 
@@ -45,6 +47,10 @@ int64_t available_memory(const Stream& stream) {
       return available_host_memory();
     }
   });
+}
+
+int64_t total_memory(Device device) {
+  return device.type == DeviceType::cpu ? host_memory().limit_bytes : hardware_of(device).memory_bytes;
 }
 
 }  // namespace subspect::runtime

@@ -14,4 +14,8 @@ int64_t available_memory(const Stream& stream);
 /// The same of the host, whatever the stream.
 int64_t available_host_memory();
 
+/// Bytes of a device's memory in all; of the CPU what the machine or the control group has. Throws Error when the GPU
+/// cannot be used.
+int64_t total_memory(Device device);
+
 }  // namespace subspect::runtime

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -14,12 +15,30 @@
 
 namespace subspect::runtime {
 
+/// Makes a value of the forward pass again, bit by bit, from what the tape keeps anyway.
+using Remake = std::function<Tensor(Stream& stream)>;
+
 /// A value of the forward pass. `id` is its gradient's place on the tape, -1 where no gradient is wanted.
 struct Variable {
   Tensor value;
   int64_t id = -1;
+  std::shared_ptr<const Remake> remake = nullptr;  ///< how the backward pass gets the value; nullptr: it is kept
 
   bool wants_grad() const { return id >= 0; }
+};
+
+/// A value that a backward function needs: kept, or made again when it is asked for.
+class Saved {
+ public:
+  Saved() = default;  ///< nothing
+  explicit Saved(const Variable& variable)
+      : value_(variable.remake ? Tensor() : variable.value), remake_(variable.remake) {}
+
+  Tensor get(Stream& stream) const { return remake_ ? (*remake_)(stream) : value_; }
+
+ private:
+  Tensor value_;
+  std::shared_ptr<const Remake> remake_;
 };
 
 class Tape;
@@ -28,6 +47,8 @@ class Tape;
 struct Execution {
   Stream& stream;
   Tape* tape = nullptr;  ///< nullptr: inference, nothing is saved
+  /// Whether results that are cheap to make again (norms, gated activations) are not kept for the backward pass.
+  bool remakes = false;
 };
 
 class Tape {

@@ -13,4 +13,13 @@ namespace subspect::runtime {
 /// them.
 std::vector<Tensor> upload_together(Stream& stream, std::span<const std::span<const int32_t>> arrays);
 
+/// The bytes of the values on the stream's device: uint8 [bytes].
+template <class T>
+Tensor upload_bytes(Stream& stream, std::span<const T> values) {
+  const auto bytes = static_cast<int64_t>(values.size_bytes());
+  Tensor tensor = Tensor::empty(stream, {bytes}, DType::uint8);
+  stream.copy_from_host(tensor.raw(), values.data(), bytes);
+  return tensor;
+}
+
 }  // namespace subspect::runtime

@@ -34,7 +34,7 @@ class Step:
         self.model = model_of(sizes["model"], peer.device, weights)
         self.model.train()
         self.model.config.use_cache = False
-        if sizes["recompute"] != "none":
+        if sizes["recompute"] not in ("none", "op"):
             self.model.gradient_checkpointing_enable()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
         length = int(sizes["length"])

@@ -92,7 +92,7 @@ std::vector<Tensor> last_token_states(RunContext& context, model::Decoder& decod
     for (const std::vector<int32_t>& ids : documents) packed.push_back({.ids = ids, .targets = {}});
     const model::Batch batch = model::pack(context.stream, packed);
     std::vector<Tensor> hidden;
-    decoder.forward({context.stream, nullptr}, batch, {.recompute = false, .hidden_states = &hidden});
+    decoder.forward({context.stream, nullptr}, batch, {.hidden_states = &hidden});
     for (size_t i = 0; i < states.size(); ++i) {
       take_last_tokens(context.stream, hidden.at(static_cast<size_t>(request.layers[i])), documents,
                        static_cast<int64_t>(begin), states[i]);

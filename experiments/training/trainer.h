@@ -17,8 +17,8 @@ struct TrainerOptions {
   runtime::optim::Schedule schedule = {};
   int64_t total_steps = 0;
   int64_t micro_batch_tokens = 8192;
-  bool packing = true;     ///< false: one sequence per micro-batch
-  bool recompute = false;  ///< keep only each block's input and run the block again in the backward pass
+  bool packing = true;  ///< false: one sequence per micro-batch
+  model::Recompute recompute = {};
   double max_grad_norm = 1.0;
 };
 

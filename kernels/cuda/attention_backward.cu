@@ -384,11 +384,6 @@ void launch_keys(CUstream_st* stream, const Arguments<T>& arguments) {
 }  // namespace
 
 template <Device D, class T>
-int64_t attention_backward_workspace_bytes(const AttentionBackwardParams<T>& p) {
-  return p.shape.heads * p.shape.tokens * static_cast<int64_t>(sizeof(float));
-}
-
-template <Device D, class T>
 void attention_backward(Context<D> on, const AttentionBackwardParams<T>& p) {
   if (p.shape.tokens == 0) return;
   constexpr int N = widest<T>;
@@ -407,8 +402,6 @@ void attention_backward(Context<D> on, const AttentionBackwardParams<T>& p) {
   });
 }
 
-template int64_t attention_backward_workspace_bytes<Cuda>(const AttentionBackwardParams<float>&);
-template int64_t attention_backward_workspace_bytes<Cuda>(const AttentionBackwardParams<bfloat16>&);
 template void attention_backward(Context<Cuda>, const AttentionBackwardParams<float>&);
 template void attention_backward(Context<Cuda>, const AttentionBackwardParams<bfloat16>&);
 

@@ -54,11 +54,6 @@ void bias_add(Context<D> on, const BiasAddParams<T>& p) {
 }
 
 template <Device D, class T>
-int64_t bias_gradient_workspace_bytes(const BiasGradientParams<T>& p) {
-  return row_groups(p.rows) * p.cols * static_cast<int64_t>(sizeof(float));
-}
-
-template <Device D, class T>
 void bias_gradient(Context<D> on, const BiasGradientParams<T>& p) {
   if (p.rows == 0 || p.cols == 0) return;
   const int64_t groups = row_groups(p.rows);
@@ -69,8 +64,6 @@ void bias_gradient(Context<D> on, const BiasGradientParams<T>& p) {
 
 template void bias_add(Context<Cuda>, const BiasAddParams<float>&);
 template void bias_add(Context<Cuda>, const BiasAddParams<bfloat16>&);
-template int64_t bias_gradient_workspace_bytes<Cuda>(const BiasGradientParams<float>&);
-template int64_t bias_gradient_workspace_bytes<Cuda>(const BiasGradientParams<bfloat16>&);
 template void bias_gradient(Context<Cuda>, const BiasGradientParams<float>&);
 template void bias_gradient(Context<Cuda>, const BiasGradientParams<bfloat16>&);
 

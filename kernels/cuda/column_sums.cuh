@@ -3,10 +3,10 @@
 #pragma once
 
 #include "kernels/cuda/platform.h"
+#include "kernels/cuda/workspaces.h"
 
 namespace subspect::kernels::gpu {
 
-inline constexpr int64_t max_row_groups = 264;  ///< two for each multiprocessor of the largest GPUs
 inline constexpr int column_sum_threads = 256;
 
 /// Rows of one group, and how many groups there are: functions of the shape alone.

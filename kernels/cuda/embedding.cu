@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/platform.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/workspaces.h"
 
 namespace subspect::kernels {
 namespace {
@@ -31,16 +32,11 @@ void launch_forward(CUstream_st* stream, const EmbeddingForwardParams<T>& p) {
 // turns the counts into offsets and moves each token behind those with a lower digit and those with its digit before
 // it.
 
-constexpr int digit_bits = 8;
-constexpr int digits = 1 << digit_bits;
-constexpr int block_tokens = 2048;
+constexpr int digit_bits = sort_digit_bits;
+constexpr int digits = sort_digits;
+constexpr int block_tokens = sort_block_tokens;
 constexpr int warps = threads / warp_size;
 static_assert(digits == threads, "thread d keeps the books of digit d");
-
-struct alignas(8) IdPosition {
-  int32_t id;
-  int32_t position;  ///< of the token in the batch
-};
 
 /// What a pass sorts: pairs, or before the first pass (`pairs` is nullptr) the ids of the batch as they stand.
 struct SortPass {
@@ -226,12 +222,6 @@ void embedding_forward(Context<D> on, const EmbeddingForwardParams<T>& p) {
 }
 
 template <Device D, class T>
-int64_t embedding_backward_workspace_bytes(const EmbeddingBackwardParams<T>& p) {
-  const int64_t counts = ceil_div(p.tokens, block_tokens) * digits;
-  return 2 * p.tokens * static_cast<int64_t>(sizeof(IdPosition)) + counts * static_cast<int64_t>(sizeof(int32_t));
-}
-
-template <Device D, class T>
 void embedding_backward(Context<D> on, const EmbeddingBackwardParams<T>& p) {
   if (p.tokens == 0 || p.dim == 0) return;
   auto* pairs = static_cast<IdPosition*>(p.workspace);
@@ -245,8 +235,6 @@ void embedding_backward(Context<D> on, const EmbeddingBackwardParams<T>& p) {
 
 template void embedding_forward(Context<Cuda>, const EmbeddingForwardParams<float>&);
 template void embedding_forward(Context<Cuda>, const EmbeddingForwardParams<bfloat16>&);
-template int64_t embedding_backward_workspace_bytes<Cuda>(const EmbeddingBackwardParams<float>&);
-template int64_t embedding_backward_workspace_bytes<Cuda>(const EmbeddingBackwardParams<bfloat16>&);
 template void embedding_backward(Context<Cuda>, const EmbeddingBackwardParams<float>&);
 template void embedding_backward(Context<Cuda>, const EmbeddingBackwardParams<bfloat16>&);
 

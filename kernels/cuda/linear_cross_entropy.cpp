@@ -5,76 +5,16 @@
 #include "kernels/linear_cross_entropy.h"
 
 #include <algorithm>
-#include <cstddef>
 
 #include "kernels/cuda/cross_entropy.h"
+#include "kernels/cuda/head_workspace.h"
 #include "kernels/cuda/libraries.h"
 #include "kernels/cuda/token_rows.h"
 
 namespace subspect::kernels {
 namespace {
 
-/// Every chunk reads and writes the whole gradient of the weight, 8 bytes for each of its elements, and multiplies each
-/// with as many tokens as the chunk has: below a thousand tokens memory would be slower than arithmetic.
-constexpr int64_t default_score_bytes = int64_t{1} << 30;
-constexpr int64_t score_size = sizeof(float);
-constexpr int64_t chunk_multiple = 128;  ///< rows of a tile in cuBLASLt's larger kernels
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return ceil_div(value, multiple) * multiple;
-}
-
-/// Chunks of equal size, so that there are few shapes to choose algorithms for.
-int64_t chunk_tokens(int64_t tokens, int64_t row_bytes, int64_t score_bytes) {
-  if (tokens == 0) return 0;
-  const int64_t fitting = score_bytes / row_bytes / chunk_multiple * chunk_multiple;
-  const int64_t chunks = ceil_div(tokens, std::max(fitting, chunk_multiple));
-  return std::min(tokens, round_up(ceil_div(tokens, chunks), chunk_multiple));
-}
-
-/// The caller's workspace, and what follows from the sizes.
-template <class T>
-struct Workspace {
-  bool gathered = false;         ///< only the tokens that count are multiplied
-  int64_t multiplied = 0;        ///< tokens
-  int64_t stride = 0;            ///< scores from one row to the next
-  int64_t chunk = 0;             ///< tokens
-  float* scores = nullptr;       ///< [chunk, stride]
-  float* log_p = nullptr;        ///< [tokens]
-  int32_t* indices = nullptr;    ///< [multiplied]; this and what follows only when gathered
-  T* x = nullptr;                ///< [chunk, dim]
-  T* dx = nullptr;               ///< [chunk, dim]
-  int32_t* targets = nullptr;    ///< [chunk]
-  float* chunk_log_p = nullptr;  ///< [chunk]
-  int64_t bytes = 0;
-
-  explicit Workspace(const LinearCrossEntropyParams<T>& p)
-      : gathered(p.counted_tokens >= 0 && p.counted_tokens < p.tokens),
-        multiplied(gathered ? p.counted_tokens : p.tokens),
-        stride(round_up(p.vocab, gpu::score_row_multiple)) {
-    chunk = chunk_tokens(multiplied, stride * score_size, p.score_bytes > 0 ? p.score_bytes : default_score_bytes);
-    take(p, scores, chunk * stride);
-    take(p, log_p, p.tokens);
-    if (p.log_probabilities != nullptr) log_p = p.log_probabilities;
-    if (!gathered) return;
-    take(p, indices, multiplied);
-    take(p, x, chunk * p.dim);
-    take(p, dx, chunk * p.dim);
-    take(p, targets, chunk);
-    take(p, chunk_log_p, chunk);
-  }
-
- private:
-  template <class Element>
-  void take(const LinearCrossEntropyParams<T>& p, Element*& buffer, int64_t count) {
-    if (p.workspace != nullptr) buffer = reinterpret_cast<Element*>(static_cast<std::byte*>(p.workspace) + bytes);
-    bytes += round_up(count * static_cast<int64_t>(sizeof(Element)), 256);
-  }
-};
+using gpu::HeadWorkspace;
 
 /// The rows of a chunk, in the caller's tensors or gathered.
 template <class T>
@@ -87,7 +27,7 @@ struct Chunk {
 };
 
 template <class T>
-Chunk<T> gather_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const Workspace<T>& w, int64_t first,
+Chunk<T> gather_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const HeadWorkspace<T>& w, int64_t first,
                       int64_t count) {
   if (!w.gathered) {
     return {count, p.x + first * p.dim, p.targets + first, w.log_p + first,
@@ -99,7 +39,7 @@ Chunk<T> gather_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, co
 }
 
 template <class T>
-void scatter_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const Workspace<T>& w, int64_t first,
+void scatter_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const HeadWorkspace<T>& w, int64_t first,
                    const Chunk<T>& c) {
   if (!w.gathered) return;
   gpu::scatter_rows(on.stream, c.log_p, w.indices + first, w.log_p, c.count, 1);
@@ -108,10 +48,11 @@ void scatter_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const
 
 /// Both products with the gradient of the scores, which lies where the scores lay.
 template <class T>
-void backward_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const Workspace<T>& w, const Chunk<T>& c) {
+void backward_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const HeadWorkspace<T>& w,
+                    const Chunk<T>& c) {
   gpu::Libraries& libraries = gpu::libraries_of(on, "linear_cross_entropy");
   const T* dscores = reinterpret_cast<const T*>(w.scores);
-  const int64_t stride = w.stride * score_size / static_cast<int64_t>(sizeof(T));
+  const int64_t stride = w.stride * static_cast<int64_t>(sizeof(float)) / static_cast<int64_t>(sizeof(T));
   if (p.dweight != nullptr) {
     gpu::MatrixProduct<T, float> product{dscores, c.x, p.dweight, p.vocab, p.dim, c.count};
     product.a_transposed = true;
@@ -126,7 +67,7 @@ void backward_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, cons
 }
 
 template <class T>
-void run_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const Workspace<T>& w, const Chunk<T>& c) {
+void run_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const HeadWorkspace<T>& w, const Chunk<T>& c) {
   gpu::MatrixProduct<T, float> product{c.x, p.weight, w.scores, c.count, p.vocab, p.dim};
   product.b_transposed = true;
   product.c_stride = w.stride;
@@ -142,7 +83,7 @@ void run_chunk(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const Wor
 
 /// Finds the tokens that count, and clears what belongs to the others.
 template <class T>
-void prepare_gathering(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const Workspace<T>& w) {
+void prepare_gathering(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, const HeadWorkspace<T>& w) {
   gpu::index_counted(on.stream, p.targets, p.tokens, w.indices, w.multiplied);
   gpu::clear_ignored_rows(on.stream, p.targets, w.log_p, p.tokens, 1);
   if (p.dx != nullptr) gpu::clear_ignored_rows(on.stream, p.targets, p.dx, p.tokens, p.dim);
@@ -151,13 +92,8 @@ void prepare_gathering(Context<Cuda> on, const LinearCrossEntropyParams<T>& p, c
 }  // namespace
 
 template <Device D, class T>
-int64_t linear_cross_entropy_workspace_bytes(const LinearCrossEntropyParams<T>& p) {
-  return Workspace<T>(p).bytes;
-}
-
-template <Device D, class T>
 void linear_cross_entropy(Context<D> on, const LinearCrossEntropyParams<T>& p) {
-  const Workspace<T> w(p);
+  const HeadWorkspace<T> w(p);
   if (w.gathered) prepare_gathering(on, p, w);
   for (int64_t first = 0; first < w.multiplied; first += w.chunk) {
     const Chunk<T> chunk = gather_chunk(on, p, w, first, std::min(w.chunk, w.multiplied - first));
@@ -167,8 +103,6 @@ void linear_cross_entropy(Context<D> on, const LinearCrossEntropyParams<T>& p) {
   gpu::sum_losses(on.stream, {w.log_p, p.targets, p.loss_sum, p.target_count, p.tokens});
 }
 
-template int64_t linear_cross_entropy_workspace_bytes<Cuda>(const LinearCrossEntropyParams<float>&);
-template int64_t linear_cross_entropy_workspace_bytes<Cuda>(const LinearCrossEntropyParams<bfloat16>&);
 template void linear_cross_entropy(Context<Cuda>, const LinearCrossEntropyParams<float>&);
 template void linear_cross_entropy(Context<Cuda>, const LinearCrossEntropyParams<bfloat16>&);
 

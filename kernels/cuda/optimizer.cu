@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/platform.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/workspaces.h"
 #include "kernels/dynamic_code.h"
 #include "kernels/stochastic_rounding.h"
 
@@ -320,12 +321,6 @@ update_kernel(UpdateParams p, Rule rule) {
 
 constexpr int sum_threads = 1024;
 
-/// What one chunk of a squared norm found.
-struct NormPartial {
-  double sum;
-  int64_t nonfinite;
-};
-
 template <bool Full>
 GPU_DEVICE void add_squares(const float* x, int64_t left, double (&sums)[4], int32_t& nonfinite) {
   Floats<4> values;
@@ -427,11 +422,6 @@ void sgd_step(Context<D> on, const SgdParams& p) {
 }
 
 template <Device D>
-int64_t squared_norm_workspace_bytes(const SquaredNormParams& p) {
-  return p.list.chunk_count * static_cast<int64_t>(sizeof(NormPartial));
-}
-
-template <Device D>
 void squared_norm(Context<D> on, const SquaredNormParams& p) {
   auto* partials = static_cast<NormPartial*>(p.workspace);
   if (p.list.chunk_count > 0) {
@@ -447,7 +437,6 @@ void clip_scale(Context<D> on, const ClipScaleParams& p) {
 
 template void adamw_step(Context<Cuda>, const AdamWParams&);
 template void sgd_step(Context<Cuda>, const SgdParams&);
-template int64_t squared_norm_workspace_bytes<Cuda>(const SquaredNormParams&);
 template void squared_norm(Context<Cuda>, const SquaredNormParams&);
 template void clip_scale(Context<Cuda>, const ClipScaleParams&);
 

@@ -116,11 +116,6 @@ void rms_norm_forward(Context<D> on, const RmsNormForwardParams<T>& p) {
 }
 
 template <Device D, class T>
-int64_t rms_norm_backward_workspace_bytes(const RmsNormBackwardParams<T>& p) {
-  return p.dweight == nullptr ? 0 : row_groups(p.rows) * p.cols * static_cast<int64_t>(sizeof(float));
-}
-
-template <Device D, class T>
 void rms_norm_backward(Context<D> on, const RmsNormBackwardParams<T>& p) {
   if (p.rows == 0 || p.cols == 0) return;
   constexpr int N = widest<T>;
@@ -140,8 +135,6 @@ void rms_norm_backward(Context<D> on, const RmsNormBackwardParams<T>& p) {
 
 template void rms_norm_forward(Context<Cuda>, const RmsNormForwardParams<float>&);
 template void rms_norm_forward(Context<Cuda>, const RmsNormForwardParams<bfloat16>&);
-template int64_t rms_norm_backward_workspace_bytes<Cuda>(const RmsNormBackwardParams<float>&);
-template int64_t rms_norm_backward_workspace_bytes<Cuda>(const RmsNormBackwardParams<bfloat16>&);
 template void rms_norm_backward(Context<Cuda>, const RmsNormBackwardParams<float>&);
 template void rms_norm_backward(Context<Cuda>, const RmsNormBackwardParams<bfloat16>&);
 

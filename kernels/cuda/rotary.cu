@@ -415,12 +415,6 @@ void rotary_forward(Context<D> on, const RotaryForwardParams<T>& p) {
 }
 
 template <Device D, class T>
-int64_t rotary_backward_workspace_bytes(const RotaryBackwardParams<T>& p) {
-  if (p.q_norm == nullptr) return 0;
-  return row_groups(p.shape.tokens) * 2 * p.shape.head_dim * static_cast<int64_t>(sizeof(float));
-}
-
-template <Device D, class T>
 void rotary_backward(Context<D> on, const RotaryBackwardParams<T>& p) {
   const RotaryShape& shape = p.shape;
   if (shape.tokens == 0 || shape.head_dim == 0) return;
@@ -442,8 +436,6 @@ void rotary_backward(Context<D> on, const RotaryBackwardParams<T>& p) {
 
 template void rotary_forward(Context<Cuda>, const RotaryForwardParams<float>&);
 template void rotary_forward(Context<Cuda>, const RotaryForwardParams<bfloat16>&);
-template int64_t rotary_backward_workspace_bytes<Cuda>(const RotaryBackwardParams<float>&);
-template int64_t rotary_backward_workspace_bytes<Cuda>(const RotaryBackwardParams<bfloat16>&);
 template void rotary_backward(Context<Cuda>, const RotaryBackwardParams<float>&);
 template void rotary_backward(Context<Cuda>, const RotaryBackwardParams<bfloat16>&);
 

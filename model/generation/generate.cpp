@@ -256,8 +256,11 @@ int64_t default_sequences(runtime::Device device) {
 }
 
 int64_t default_cache_bytes(runtime::Device device) {
-  if (device.type == runtime::DeviceType::cpu) return cpu_cache_bytes;
-  return runtime::hardware_of(device).memory_bytes / gpu_cache_share;
+  return default_cache_bytes(device.type, runtime::hardware_of(device).memory_bytes);
+}
+
+int64_t default_cache_bytes(runtime::DeviceType device, int64_t memory_bytes) {
+  return device == runtime::DeviceType::cpu ? cpu_cache_bytes : memory_bytes / gpu_cache_share;
 }
 
 std::vector<Completion> generate(Stream& stream, Decoder& decoder, const Tokenizer* tokenizer,

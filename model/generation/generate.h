@@ -65,6 +65,8 @@ struct GenerationProgress {
 /// Most bytes of the KV cache where `max_cache_tokens` is 0, unless one sequence needs more: a sixth of a GPU's memory,
 /// 4 GiB on a CPU.
 int64_t default_cache_bytes(runtime::Device device);
+/// The same for a device of a type with so much memory, which need not be there.
+int64_t default_cache_bytes(runtime::DeviceType device, int64_t memory_bytes);
 
 /// Sequences that are worth running at once: 64 on a CPU, 256 on a GPU, which is hardly slower with many than with few.
 int64_t default_sequences(runtime::Device device);

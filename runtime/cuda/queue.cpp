@@ -13,6 +13,7 @@
 #include "runtime/cuda/event.h"
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/memory.h"
+#include "runtime/cuda/side_queue.h"
 #include "runtime/cuda/staging.h"
 #include "runtime/error.h"
 #include "runtime/gpu_queue.h"
@@ -22,12 +23,10 @@ namespace subspect::runtime::cuda {
 
 namespace {
 
-constexpr int64_t piece_bytes = 4 << 20;
-constexpr int pieces = 4;
+constexpr int64_t piece_bytes = staging_piece_bytes;
+constexpr int pieces = static_cast<int>(staging_bytes / piece_bytes);
 constexpr int64_t copy_grain = 1 << 20;  // of ordinary memory, per thread
 constexpr int most_copy_threads = 4;
-
-constexpr int64_t product_workspace_bytes = 32 << 20;  // what cuBLASLt advises for Hopper; other GPUs need less
 
 /// Where the choices of algorithms are kept; empty where no folder for caches is known.
 std::string tuning_file() {
@@ -137,6 +136,14 @@ class Queue final : public GpuQueue {
     const DeviceGuard guard(stream_->device());
     stream_->synchronize();
   }
+
+  std::shared_ptr<void> pinned_memory(int64_t bytes) override {
+    const DeviceGuard guard(stream_->device());
+    const auto memory = std::make_shared<PinnedMemory>(std::max<int64_t>(bytes, 1));
+    return {memory, memory->data()};
+  }
+
+  std::unique_ptr<SideQueue> make_side_queue() override { return cuda::make_side_queue(stream_); }
 
   void follow(GpuQueue& other) override {
     const DeviceGuard guard(stream_->device());

@@ -50,16 +50,16 @@ struct Packed {
   int64_t stride;
 };
 
-struct Saved {
-  Tensor qkv;
+struct Results {
   Tensor out;
   Tensor logsumexp;  // [heads, T] float32
 };
 
-Tensor backward(Stream& stream, const Tensor& dout, const Saved& saved, const AttentionParams& params) {
-  Tensor dqkv = Tensor::empty(stream, saved.qkv.shape(), saved.qkv.dtype());
+Tensor backward(Stream& stream, const Tensor& dout, const Tensor& qkv, const Results& saved,
+                const AttentionParams& params) {
+  Tensor dqkv = Tensor::empty(stream, qkv.shape(), qkv.dtype());
   dispatch(stream, dout.dtype(), "attention", [&]<class D, class T>(kernels::Context<D> context) {
-    const Packed<T> x(saved.qkv, params);
+    const Packed<T> x(qkv, params);
     const Packed<T> dx(dqkv, params);
     kernels::AttentionBackwardParams<T> p{.shape = kernel_shape(params, dout.size(0)),
                                           .q = x.q,
@@ -95,9 +95,8 @@ Variable attention(const Execution& on, const Variable& qkv, const AttentionPara
   require_tensor(on.stream, params.cu_seqlens, {params.cu_seqlens.numel()}, DType::int32, "attention", "cu_seqlens");
   const int64_t tokens = qkv.value.size(0);
   const bool recorded = on.tape != nullptr && qkv.wants_grad();
-  Saved saved{.qkv = qkv.value,
-              .out = Tensor::empty(on.stream, {tokens, params.heads * params.head_dim}, qkv.value.dtype()),
-              .logsumexp = recorded ? Tensor::empty(on.stream, {params.heads, tokens}, DType::float32) : Tensor()};
+  Results results{.out = Tensor::empty(on.stream, {tokens, params.heads * params.head_dim}, qkv.value.dtype()),
+                  .logsumexp = recorded ? Tensor::empty(on.stream, {params.heads, tokens}, DType::float32) : Tensor()};
   dispatch(on.stream, qkv.value.dtype(), "attention", [&]<class D, class T>(kernels::Context<D> context) {
     const Packed<T> x(qkv.value, params);
     kernels::attention_forward<D, T>(context, {.shape = kernel_shape(params, tokens),
@@ -107,14 +106,16 @@ Variable attention(const Execution& on, const Variable& qkv, const AttentionPara
                                                .q_stride = x.stride,
                                                .k_stride = x.stride,
                                                .v_stride = x.stride,
-                                               .out = saved.out.data<T>(),
-                                               .out_stride = saved.out.size(1),
-                                               .logsumexp = recorded ? saved.logsumexp.data<float>() : nullptr});
+                                               .out = results.out.data<T>(),
+                                               .out_stride = results.out.size(1),
+                                               .logsumexp = recorded ? results.logsumexp.data<float>() : nullptr});
   });
-  if (!recorded) return {saved.out};
-  Tensor out = saved.out;
-  auto walk = [saved = std::move(saved), id = qkv.id, params](Tape& tape, std::span<const Tensor> output_grads) {
-    tape.accumulate({Tensor(), id}, backward(tape.stream(), output_grads[0], saved, params));
+  if (!recorded) return {results.out};
+  Tensor out = results.out;
+  auto walk = [saved = Saved(qkv), results = std::move(results), id = qkv.id, params](
+                  Tape& tape, std::span<const Tensor> output_grads) {
+    tape.accumulate({Tensor(), id},
+                    backward(tape.stream(), output_grads[0], saved.get(tape.stream()), results, params));
   };
   return on.tape->record("attention", {std::move(out)}, std::move(walk))[0];
 }

@@ -56,15 +56,6 @@ Totals run(Stream& stream, const Tensor& x, const Parameter& weight, const Tenso
   return totals;
 }
 
-template <kernels::Device D>
-int64_t workspace_bytes(const HeadShape& shape) {
-  const auto bytes = [&]<class T>(T) {
-    return kernels::linear_cross_entropy_workspace_bytes<D, T>(
-        {.tokens = shape.tokens, .vocab = shape.vocab, .dim = shape.dim});
-  };
-  return shape.dtype == DType::bfloat16 ? bytes(bfloat16()) : bytes(float());
-}
-
 Tensor scaled_loss(Stream& stream, const Tensor& loss_sum, float gradient_scale) {
   Tensor loss = loss_sum.to(stream, DType::float32);
   dispatch_device(stream, [&]<class D>(kernels::Context<D> context) {
@@ -98,12 +89,6 @@ Tensor token_log_probabilities(const Execution& on, const Tensor& x, const Param
   request.log_probabilities = Tensor::empty(on.stream, {x.size(0)}, DType::float32);
   run(on.stream, x, weight, targets, request, "token_log_probabilities");
   return request.log_probabilities;
-}
-
-int64_t linear_cross_entropy_workspace_bytes(DeviceType device, const HeadShape& shape) {
-  if (device == DeviceType::cpu) return workspace_bytes<kernels::Cpu>(shape);
-  if constexpr (built_with_cuda) return workspace_bytes<kernels::Cuda>(shape);
-  throw Error("there is no GPU to plan for", "linear_cross_entropy", "this program was built without CUDA");
 }
 
 }  // namespace subspect::runtime::ops

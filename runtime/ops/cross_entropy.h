@@ -34,14 +34,4 @@ CrossEntropy linear_cross_entropy(const Execution& on, const Variable& x, Parame
 Tensor token_log_probabilities(const Execution& on, const Tensor& x, const Parameter& weight, const Tensor& targets,
                                int64_t counted_tokens = -1);
 
-struct HeadShape {
-  DType dtype = DType::float32;
-  int64_t tokens = 0;
-  int64_t vocab = 0;
-  int64_t dim = 0;
-};
-
-/// Scratch memory of `linear_cross_entropy` on a device of this type. Throws Error for CUDA in a build without it.
-int64_t linear_cross_entropy_workspace_bytes(DeviceType device, const HeadShape& shape);
-
 }  // namespace subspect::runtime::ops

@@ -67,10 +67,10 @@ Variable linear(const Execution& on, const Variable& x, Parameter& weight, Param
   });
   const bool bias_trained = bias != nullptr && bias->trained();
   if (on.tape == nullptr || !(x.wants_grad() || weight.trained() || bias_trained)) return {std::move(y)};
-  const Tensor saved = weight.trained() ? x.value : Tensor();
+  const Saved saved = weight.trained() ? Saved(x) : Saved();
   auto backward = [saved, id = x.id, &weight, bias](Tape& tape, std::span<const Tensor> output_grads) {
     const Tensor& dy = output_grads[0];
-    if (weight.trained()) backward_weight(tape.stream(), dy, saved, weight);
+    if (weight.trained()) backward_weight(tape.stream(), dy, saved.get(tape.stream()), weight);
     if (bias != nullptr && bias->trained()) backward_bias(tape.stream(), dy, *bias);
     if (id >= 0) tape.accumulate({Tensor(), id}, backward_input(tape.stream(), dy, weight));
   };

@@ -42,6 +42,13 @@ Forward forward(Stream& stream, const Tensor& x, const Tensor& residual, const P
   return result;
 }
 
+// How the norm's output is made again: from the rows that its backward pass keeps.
+std::shared_ptr<const Remake> remake_of(const Execution& on, const Tensor& h, const Parameter& weight, float eps) {
+  if (!on.remakes) return nullptr;
+  return std::make_shared<const Remake>(
+      [h, &weight, eps](Stream& stream) { return forward(stream, h, Tensor(), weight, eps, false).y; });
+}
+
 // The gradient of h; `dresidual` (undefined: none) is the part that reaches h past the norm.
 Tensor backward(Stream& stream, const Forward& saved, const Parameter& weight, const Tensor& dy,
                 const Tensor& dresidual) {
@@ -70,10 +77,13 @@ Variable rms_norm(const Execution& on, const Variable& x, Parameter& weight, flo
   Forward saved = forward(on.stream, x.value, Tensor(), weight, eps, recorded);
   Tensor y = std::exchange(saved.y, Tensor());
   if (!recorded) return {std::move(y)};
+  auto remake = remake_of(on, saved.h, weight, eps);
   auto walk = [saved = std::move(saved), id = x.id, &weight](Tape& tape, std::span<const Tensor> output_grads) {
     tape.accumulate({Tensor(), id}, backward(tape.stream(), saved, weight, output_grads[0], Tensor()));
   };
-  return on.tape->record("rms_norm", {std::move(y)}, std::move(walk))[0];
+  Variable normed = on.tape->record("rms_norm", {std::move(y)}, std::move(walk))[0];
+  normed.remake = std::move(remake);
+  return normed;
 }
 
 AddRmsNorm add_rms_norm(const Execution& on, const Variable& residual, const Variable& x, Parameter& weight,
@@ -92,6 +102,7 @@ AddRmsNorm add_rms_norm(const Execution& on, const Variable& residual, const Var
     tape.accumulate({Tensor(), x_id}, dh);
   };
   std::vector<Variable> outputs = on.tape->record("add_rms_norm", {h, std::move(y)}, std::move(walk));
+  outputs[1].remake = remake_of(on, h, weight, eps);
   return {std::move(outputs[0]), std::move(outputs[1])};
 }
 

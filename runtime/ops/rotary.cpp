@@ -1,6 +1,8 @@
 // Rotary position embedding with the optional query/key norm.
 #include "runtime/ops/rotary.h"
 
+#include <utility>
+
 #include "kernels/rotary.h"
 #include "runtime/dispatch.h"
 #include "runtime/ops/checks.h"
@@ -47,6 +49,16 @@ float* norm_grad(const Parameter* norm) {
   return norm != nullptr ? grad_data(*norm) : nullptr;
 }
 
+void forward(Stream& stream, const Tensor& qkv, const Tensor& out, const RotaryParams& params) {
+  dispatch(stream, out.dtype(), "rotary", [&]<class D, class T>(kernels::Context<D> context) {
+    kernels::rotary_forward<D, T>(context, {.shape = kernel_shape(params),
+                                            .qkv = qkv.data<T>(),
+                                            .out = out.data<T>(),
+                                            .q_norm = weight_data<T>(params.q_norm),
+                                            .k_norm = weight_data<T>(params.k_norm)});
+  });
+}
+
 // `qkv` is the forward pass's input with norms, else undefined.
 Tensor backward(Stream& stream, const Tensor& dout, const Tensor& qkv, const RotaryParams& params) {
   Tensor dqkv = reuse_or_empty(stream, dout);
@@ -74,20 +86,23 @@ Variable rotary(const Execution& on, Variable qkv, const RotaryParams& given) {
   const bool norms_trained = norms && (params.q_norm->trained() || params.k_norm->trained());
   const bool recorded = on.tape != nullptr && (qkv.wants_grad() || norms_trained);
   const bool in_place = qkv.value.is_sole_owner() && !(recorded && norms);
-  Tensor out = in_place ? qkv.value : Tensor::empty(on.stream, qkv.value.shape(), qkv.value.dtype());
-  dispatch(on.stream, out.dtype(), "rotary", [&]<class D, class T>(kernels::Context<D> context) {
-    kernels::rotary_forward<D, T>(context, {.shape = kernel_shape(params),
-                                            .qkv = qkv.value.data<T>(),
-                                            .out = out.data<T>(),
-                                            .q_norm = weight_data<T>(params.q_norm),
-                                            .k_norm = weight_data<T>(params.k_norm)});
-  });
+  const Tensor in = std::move(qkv.value);
+  Tensor out = in_place ? in : Tensor::empty(on.stream, in.shape(), in.dtype());
+  forward(on.stream, in, out, params);
   if (!recorded) return {std::move(out)};
-  const Tensor saved = norms ? qkv.value : Tensor();
+  const Tensor saved = norms ? in : Tensor();
   auto walk = [saved, id = qkv.id, params](Tape& tape, std::span<const Tensor> output_grads) {
     tape.accumulate({Tensor(), id}, backward(tape.stream(), output_grads[0], saved, params));
   };
-  return on.tape->record("rotary", {std::move(out)}, std::move(walk))[0];
+  Variable rotated = on.tape->record("rotary", {std::move(out)}, std::move(walk))[0];
+  if (on.remakes && norms) {  // without norms the input is not kept
+    rotated.remake = std::make_shared<const Remake>([saved, params](Stream& stream) {
+      Tensor again = Tensor::empty(stream, saved.shape(), saved.dtype());
+      forward(stream, saved, again, params);
+      return again;
+    });
+  }
+  return rotated;
 }
 
 }  // namespace subspect::runtime::ops

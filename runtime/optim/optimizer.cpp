@@ -7,7 +7,9 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/ops/checks.h"
+#include "runtime/optim/offload.h"
 #include "runtime/random.h"
+#include "runtime/upload.h"
 
 namespace subspect::runtime::optim {
 
@@ -26,13 +28,9 @@ int64_t blocks_of(int64_t count) {
   return (count + kernels::moment_block - 1) / kernels::moment_block;
 }
 
-// Bytes of the host in the memory of the stream's device.
-template <class T>
-Tensor upload(Stream& stream, const std::vector<T>& values) {
-  const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
-  Tensor tensor = Tensor::empty(stream, {bytes}, DType::uint8);
-  stream.copy_from_host(tensor.raw(), values.data(), bytes);
-  return tensor;
+// A tensor of the state where it lies.
+std::byte* where_it_is(const Tensor& kept, int64_t first, int64_t /*count*/) {
+  return static_cast<std::byte*>(kept.raw()) + first * element_size(kept.dtype());
 }
 
 }  // namespace
@@ -58,7 +56,8 @@ Tensor gather_whole(Stream& stream, const StateTensor& state, const Sharding& sh
         if (const Tensor part = shared.part(rank); part.numel() > 0) receives.push_back({rank, part});
       }
     } else if (state.part.numel() > 0) {
-      sends.push_back({0, state.part});
+      const bool sendable = state.part.device() == stream.device();
+      sends.push_back({0, sendable ? state.part : state.part.clone(stream)});
     }
     sharding.ranks->exchange(stream, sends, receives);
     if (sharding.rank() != 0) return {};
@@ -68,7 +67,12 @@ Tensor gather_whole(Stream& stream, const StateTensor& state, const Sharding& sh
 
 Optimizer::Optimizer(Stream& stream, std::span<Parameter* const> parameters, double lr, double weight_decay,
                      const StateFormat& format, const Sharding& sharding, std::span<const std::string_view> moments)
-    : stream_(&stream), format_(format), sharding_(sharding), lr_(lr), weight_decay_(weight_decay) {
+    : stream_(&stream),
+      format_(format),
+      sharding_(sharding),
+      offloaded_(format.offload ? std::make_unique<OffloadedState>(stream) : nullptr),
+      lr_(lr),
+      weight_decay_(weight_decay) {
   require(sharding.slices > 0 && sharding.slices % sharding.rank_count() == 0, "optimizer",
           "slices must be a multiple of the ranks. Received {} and {}.", sharding.slices, sharding.rank_count());
   const MemoryScope scope(*stream.allocator(), MemoryTag::optimizer);
@@ -81,7 +85,9 @@ Optimizer::Optimizer(Stream& stream, std::span<Parameter* const> parameters, dou
     const comm::Split shared = split(value, sharding);
     slot.begin = shared.begins[static_cast<size_t>(sharding.rank())];
     if (format.master_weights && value.dtype() != DType::float32) {
-      slot.master = (sharding.rank_count() == 1 ? value : shared.part(sharding.rank())).to(stream, DType::float32);
+      const Tensor part = sharding.rank_count() == 1 ? value : shared.part(sharding.rank());
+      slot.master = zeros(part.shape(), DType::float32);
+      slot.master.copy_from(stream, part);
     }
     const bool coded = format.int8_moments && value.numel() >= format.smallest_int8_tensor;
     for (const std::string_view moment : moments) {
@@ -94,27 +100,41 @@ Optimizer::Optimizer(Stream& stream, std::span<Parameter* const> parameters, dou
   }
 }
 
+// Copies of the state end before the state goes.
+Optimizer::~Optimizer() {
+  offloaded_.reset();
+}
+
+Tensor Optimizer::zeros(Shape shape, DType dtype) const {
+  return offloaded_ ? offloaded_->zeros(std::move(shape), dtype) : Tensor::zeros(*stream_, std::move(shape), dtype);
+}
+
 // Zeros for this rank's part of a tensor.
 Tensor Optimizer::kept_zeros(const Shape& whole, DType dtype, int64_t group) const {
-  if (sharding_.rank_count() == 1) return Tensor::zeros(*stream_, whole, dtype);
+  if (sharding_.rank_count() == 1) return zeros(whole, dtype);
   int64_t count = 1;
   for (const int64_t size : whole) count *= size;
   const int rank = sharding_.rank();
   const int each = sharding_.slices_per_rank();
   const int64_t begin = comm::slice_begin(count, rank * each, sharding_.slices, group);
-  return Tensor::zeros(*stream_, {comm::slice_begin(count, (rank + 1) * each, sharding_.slices, group) - begin}, dtype);
+  return zeros({comm::slice_begin(count, (rank + 1) * each, sharding_.slices, group) - begin}, dtype);
 }
 
-// What one slice of a parameter is to the kernels.
-kernels::OptimizerTensor Optimizer::record_of(const Slot& slot, int slice) const {
+// The elements of a parameter that belong to a slice.
+std::pair<int64_t, int64_t> Optimizer::range_of(const Slot& slot, int slice) const {
+  const int64_t numel = slot.parameter->value.numel();
+  return {comm::slice_begin(numel, slice, sharding_.slices, kernels::moment_block),
+          comm::slice_begin(numel, slice + 1, sharding_.slices, kernels::moment_block)};
+}
+
+// What elements [begin, end) of a parameter are to the kernels.
+kernels::OptimizerTensor Optimizer::record_of(const Slot& slot, int64_t begin, int64_t end, const Place& place) const {
   const Parameter& parameter = *slot.parameter;
-  const int64_t numel = parameter.value.numel();
-  const int64_t begin = comm::slice_begin(numel, slice, sharding_.slices, kernels::moment_block);
-  const int64_t end = comm::slice_begin(numel, slice + 1, sharding_.slices, kernels::moment_block);
-  const int64_t kept = begin - slot.begin;  // where the slice begins in what this rank keeps
+  const int64_t kept = begin - slot.begin;  // where they begin in what this rank keeps
+  const int64_t count = end - begin;
   kernels::OptimizerTensor record;
   if (slot.master.defined()) {
-    record.weights = slot.master.data<float>() + kept;
+    record.weights = reinterpret_cast<float*>(place(slot.master, kept, count));
   } else if (parameter.value.dtype() == DType::float32) {
     record.weights = parameter.value.data<float>() + begin;
   }
@@ -123,11 +143,15 @@ kernels::OptimizerTensor Optimizer::record_of(const Slot& slot, int slice) const
   const std::array<kernels::Moment*, 2> moments = {&record.first, &record.second};
   for (size_t i = 0; i < slot.moments.size(); ++i) {
     const KeptMoment& moment = slot.moments[i];
-    *moments[i] = moment.scales.defined() ? kernels::Moment{nullptr, moment.values.data<uint8_t>() + kept,
-                                                            moment.scales.data<float>() + kept / kernels::moment_block}
-                                          : kernels::Moment{moment.values.data<float>() + kept, nullptr, nullptr};
+    std::byte* values = place(moment.values, kept, count);
+    if (!moment.scales.defined()) {
+      moments[i]->values = reinterpret_cast<float*>(values);
+      continue;
+    }
+    moments[i]->codes = reinterpret_cast<uint8_t*>(values);
+    moments[i]->scales = reinterpret_cast<float*>(place(moment.scales, kept / kernels::moment_block, blocks_of(count)));
   }
-  record.count = end - begin;
+  record.count = count;
   record.begin = begin;
   record.random_stream = stream_of(slot.name);
   record.weight_decay = static_cast<float>(decay_of(parameter, weight_decay_));
@@ -141,20 +165,68 @@ kernels::TensorList Optimizer::list() {
   records.reserve(slots_.size() * static_cast<size_t>(slices));
   std::vector<int64_t> slice_chunks = {0};
   for (int slice = 0; slice < slices; ++slice) {
-    for (const Slot& slot : slots_) records.push_back(record_of(slot, sharding_.rank() * slices + slice));
+    for (const Slot& slot : slots_) {
+      const auto [begin, end] = range_of(slot, sharding_.rank() * slices + slice);
+      records.push_back(record_of(slot, begin, end, where_it_is));
+    }
     slice_chunks.push_back(kernels::count_chunks(records));
   }
   if (records != records_ || !device_records_.defined()) {
     std::vector<kernels::TensorChunk> chunks(static_cast<size_t>(slice_chunks.back()));
     kernels::write_chunks(records, chunks.data());
     const MemoryScope scope(*stream_->allocator(), MemoryTag::optimizer);
-    device_records_ = upload(*stream_, records);
-    device_chunks_ = upload(*stream_, chunks);
+    device_records_ = upload_bytes<kernels::OptimizerTensor>(*stream_, records);
+    device_chunks_ = upload_bytes<kernels::TensorChunk>(*stream_, chunks);
     records_ = std::move(records);
     slice_chunks_ = std::move(slice_chunks);
+    if (offloaded_) plan_windows();
   }
   return {static_cast<const kernels::OptimizerTensor*>(device_records_.raw()),
           static_cast<const kernels::TensorChunk*>(device_chunks_.raw()), slice_chunks_.back()};
+}
+
+// Cuts the records into pieces that fit a window.
+void Optimizer::plan_windows() {
+  int64_t bytes = 0;
+  for (const Slot& slot : slots_) bytes += state_bytes(slot, kept_elements(slot));
+  offloaded_->plan(OffloadedState::window_bytes(bytes, static_cast<int64_t>(slots_.size())));
+  const Place place = [this](const Tensor& kept, int64_t first, int64_t count) {
+    return offloaded_->place(kept, first, count);
+  };
+  for (const Slot& slot : slots_) {
+    const int64_t begin = slot.begin;
+    const int64_t end = begin + kept_elements(slot);
+    for (int64_t first = begin; first < end; first += OffloadedState::piece_elements) {
+      const int64_t last = std::min(end, first + OffloadedState::piece_elements);
+      offloaded_->begin(state_bytes(slot, last - first));
+      offloaded_->add(record_of(slot, first, last, place));
+    }
+  }
+}
+
+// Elements of a parameter that this rank updates.
+int64_t Optimizer::kept_elements(const Slot& slot) const {
+  const int slices = sharding_.slices_per_rank();
+  return range_of(slot, sharding_.rank() * slices + slices - 1).second - slot.begin;
+}
+
+// Of so many elements of a parameter.
+int64_t Optimizer::state_bytes(const Slot& slot, int64_t count) {
+  int64_t bytes = slot.master.defined() ? count * element_size(DType::float32) : 0;
+  for (const KeptMoment& moment : slot.moments) {
+    bytes += count * element_size(moment.values.dtype());
+    if (moment.scales.defined()) bytes += blocks_of(count) * element_size(DType::float32);
+  }
+  return bytes;
+}
+
+void Optimizer::update_all(const kernels::UpdateParams& params) {
+  if (!offloaded_) return update(*stream_, params);
+  offloaded_->run([&](const kernels::TensorList& list) {
+    kernels::UpdateParams part = params;
+    part.list = list;
+    update(*stream_, part);
+  });
 }
 
 // Queues a look at the gradients of each slice; what it finds goes to `found`, one after another.
@@ -209,12 +281,12 @@ GradientNorm Optimizer::step(const StepParams& params) {
   dispatch_device(*stream_, [&]<class D>(kernels::Context<D> context) {
     kernels::clip_scale<D>(context, {found, params.max_grad_norm, scale.data<float>()});
   });
-  update(*stream_, {.list = tensors,
-                    .lr = static_cast<float>(lr_ * params.lr_factor),
-                    .number = steps_ + 1,
-                    .grad_scale = scale.data<float>(),
-                    .stochastic_rounding = format_.stochastic_rounding,
-                    .seed = format_.seed});
+  update_all({.list = tensors,
+              .lr = static_cast<float>(lr_ * params.lr_factor),
+              .number = steps_ + 1,
+              .grad_scale = scale.data<float>(),
+              .stochastic_rounding = format_.stochastic_rounding,
+              .seed = format_.seed});
   gather_weights();
   kernels::GradientSummary read;
   stream_->copy_to_host(&read, found, summary_bytes);
@@ -237,6 +309,7 @@ void Optimizer::gather_weights() {
 }
 
 StateTensor Optimizer::weights(const Parameter& parameter) const {
+  if (offloaded_) offloaded_->wait();
   for (const Slot& slot : slots_) {
     if (slot.parameter == &parameter && slot.master.defined()) {
       return {slot.name, slot.master, parameter.value.shape(), split(parameter.value, sharding_).begins};
@@ -246,6 +319,7 @@ StateTensor Optimizer::weights(const Parameter& parameter) const {
 }
 
 std::vector<StateTensor> Optimizer::state() const {
+  if (offloaded_) offloaded_->wait();
   std::vector<StateTensor> tensors;
   for (const Slot& slot : slots_) {
     const Tensor& value = slot.parameter->value;

@@ -1,6 +1,8 @@
 // Optimizers over lists of parameters, with state that can be saved and restored by name.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,6 +44,9 @@ struct StateFormat {
   bool int8_moments = false;
   /// Tensors of fewer elements (norms, biases) keep float32 moments, as in the paper's implementation.
   int64_t smallest_int8_tensor = 4096;
+  /// Whether master weights and moments are in pinned host memory, and pass through two windows of the GPU's memory in
+  /// each step (runtime/optim/offload.h). The numbers are the same. A GPU only.
+  bool offload = false;
 };
 
 /// How ranks share an optimizer's state and work (ZeRO stage 1: Rajbhandari et al., "ZeRO: Memory Optimizations Toward
@@ -86,10 +91,13 @@ struct GradientNorm {
   int64_t non_finite = 0;        ///< how many such elements in all
 };
 
-/// Updates parameters from their gradients: all of them by one launch on a GPU.
+class OffloadedState;
+
+/// Updates parameters from their gradients: all of them by one launch on a GPU, or where the state is offloaded by one
+/// for each window.
 class Optimizer {
  public:
-  virtual ~Optimizer() = default;
+  virtual ~Optimizer();
 
   /// Measures the gradients, clips them, and updates the parameters. Where a gradient is not finite nothing is updated
   /// and the step does not count. All is queued before the norm is read, which waits for the device, once; where there
@@ -135,9 +143,18 @@ class Optimizer {
     std::vector<KeptMoment> moments;
   };
 
+  /// Where elements [first, first + count) of a kept tensor are when the kernels run.
+  using Place = std::function<std::byte*(const Tensor& kept, int64_t first, int64_t count)>;
+
+  Tensor zeros(Shape shape, DType dtype) const;
   Tensor kept_zeros(const Shape& whole, DType dtype, int64_t group) const;
-  kernels::OptimizerTensor record_of(const Slot& slot, int slice) const;
+  kernels::OptimizerTensor record_of(const Slot& slot, int64_t begin, int64_t end, const Place& place) const;
+  std::pair<int64_t, int64_t> range_of(const Slot& slot, int slice) const;
   kernels::TensorList list();
+  void plan_windows();
+  int64_t kept_elements(const Slot& slot) const;
+  static int64_t state_bytes(const Slot& slot, int64_t count);
+  void update_all(const kernels::UpdateParams& params);
   void measure(const kernels::TensorList& tensors, kernels::GradientSummary* found);
   kernels::GradientSummary sum_of_slices(const kernels::GradientSummary* found) const;
   void gather_weights();
@@ -145,6 +162,7 @@ class Optimizer {
   Stream* stream_;
   StateFormat format_;
   Sharding sharding_;
+  std::unique_ptr<OffloadedState> offloaded_;  // nullptr: the state is on the device
   std::vector<Slot> slots_;
   double lr_;
   double weight_decay_;

@@ -131,9 +131,11 @@ TEST_F(FinetuneTest, WritesMetricsAndAModelThatLoads) {
 TEST_F(FinetuneTest, ThreadsAndRecomputationChangeNoBit) {
   run(finetune(), "two");
   run(finetune(), "one", 1);
-  run(finetune("recompute: true\n"), "recompute");
+  for (const char* mode : {"none", "op", "block"}) {
+    run(finetune(fmt::format("recompute: {}\n", mode)), mode);
+    EXPECT_EQ(weights("two"), weights(mode)) << mode;
+  }
   EXPECT_EQ(weights("two"), weights("one"));
-  EXPECT_EQ(weights("two"), weights("recompute"));
   EXPECT_EQ(metrics("two"), metrics("one"));
 }
 

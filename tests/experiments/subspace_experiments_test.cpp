@@ -189,7 +189,7 @@ TEST_F(SubspaceExperiments, ActivationsMatchOneForwardPassPerPromptAndTheOracle)
       const std::vector<int32_t> ids = tokenizer.encode(texts[static_cast<size_t>(j)]).ids;
       std::vector<runtime::Tensor> hidden;
       const std::vector<model::Document> one = {{.ids = ids, .targets = {}}};
-      decoder.forward({*stream_, nullptr}, model::pack(*stream_, one), {.recompute = false, .hidden_states = &hidden});
+      decoder.forward({*stream_, nullptr}, model::pack(*stream_, one), {.hidden_states = &hidden});
       const std::vector<float> all = hidden[layer].to_host<float>(*stream_);
       for (int64_t d = 0; d < 32; ++d) {
         matrix(d, j) = static_cast<double>(all[(ids.size() - 1) * 32 + static_cast<size_t>(d)]);

@@ -48,7 +48,7 @@ Batch pack_all(Stream& stream, const std::vector<Sample>& samples) {
 
 using Grads = std::map<std::string, std::vector<float>>;
 
-Grads gradients(Stream& stream, Decoder& decoder, const std::vector<Batch>& batches, bool recompute) {
+Grads gradients(Stream& stream, Decoder& decoder, const std::vector<Batch>& batches, const Recompute& recompute = {}) {
   decoder.allocate_grads(stream);
   for (const Batch& batch : batches) {
     runtime::Tape tape(stream);
@@ -68,21 +68,41 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 TEST(DecoderTest, PackedGradientsEqualOneByOne) {
   Decoder decoder = testing::small_decoder(1);
   const std::vector<Sample> samples = random_samples({1, 17, 40, 2, 33});
-  const Grads packed = gradients(testing::cpu(), decoder, {pack_all(testing::cpu(), samples)}, false);
+  const Grads packed = gradients(testing::cpu(), decoder, {pack_all(testing::cpu(), samples)});
   std::vector<Batch> single;
   for (const Sample& sample : samples) single.push_back(pack_all(testing::cpu(), {sample}));
-  for (const auto& [name, values] : gradients(testing::cpu(), decoder, single, false)) {
+  for (const auto& [name, values] : gradients(testing::cpu(), decoder, single)) {
     EXPECT_LT(testing::relative_error(values, packed.at(name)), 1e-5) << name;
   }
 }
+
+const std::vector<Recompute> recomputes = {
+    {.ops = true}, {.blocks = Recompute::all_blocks}, {.ops = true, .blocks = 1}};
 
 TEST(DecoderTest, RecomputationChangesNoBit) {
   for (const DType dtype : {DType::float32, DType::bfloat16}) {
     Decoder decoder = testing::small_decoder(2, dtype);
     const std::vector<Batch> batches = {pack_all(testing::cpu(), random_samples({29, 3, 50}))};
-    const Grads recorded = gradients(testing::cpu(), decoder, batches, false);
-    for (const auto& [name, values] : gradients(testing::cpu(), decoder, batches, true)) {
-      EXPECT_TRUE(same_bits(values, recorded.at(name))) << name;
+    const Grads recorded = gradients(testing::cpu(), decoder, batches);
+    for (const Recompute& recompute : recomputes) {
+      for (const auto& [name, values] : gradients(testing::cpu(), decoder, batches, recompute)) {
+        EXPECT_TRUE(same_bits(values, recorded.at(name))) << name;
+      }
+    }
+  }
+}
+
+/// Biases, and norms of queries and keys: every op that makes its result again.
+TEST(DecoderTest, RecomputationChangesNoBitOfAnyFamily) {
+  for (const char* family : {"qwen2", "qwen3"}) {
+    Decoder decoder(testing::cpu(), read_decoder_config(testing::fixture(family) / "config.json"), DType::float32);
+    decoder.initialize(testing::cpu(), 5);
+    const std::vector<Batch> batches = {pack_all(testing::cpu(), random_samples({29, 3}))};
+    const Grads recorded = gradients(testing::cpu(), decoder, batches);
+    for (const Recompute& recompute : recomputes) {
+      for (const auto& [name, values] : gradients(testing::cpu(), decoder, batches, recompute)) {
+        EXPECT_TRUE(same_bits(values, recorded.at(name))) << family << " " << name;
+      }
     }
   }
 }
@@ -93,7 +113,7 @@ TEST(DecoderTest, NumberOfThreadsChangesNoBit) {
     const auto stream = Stream::open({}, threads);
     Decoder decoder(*stream, parse_decoder_config(testing::small_config(), "config.json"), DType::float32);
     decoder.initialize(*stream, 3);
-    results.push_back(gradients(*stream, decoder, {pack_all(*stream, random_samples({61, 7, 100}))}, false));
+    results.push_back(gradients(*stream, decoder, {pack_all(*stream, random_samples({61, 7, 100}))}));
   }
   for (size_t i = 1; i < results.size(); ++i) {
     for (const auto& [name, values] : results[i]) EXPECT_TRUE(same_bits(values, results[0].at(name))) << name;

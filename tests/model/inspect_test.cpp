@@ -1,11 +1,9 @@
 // Counts of the models of the study against numbers known from their publications and from hand calculation.
 #include "model/inspect.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "model/decoder.h"
-#include "runtime/optim/optimizer.h"
 #include "tests/model/model_fixtures.h"
 
 namespace subspect::model {
@@ -49,60 +47,6 @@ TEST(InspectTest, FlopsByHand) {
   const DecoderConfig windowed = read_decoder_config(testing::fixture("mistral") / "config.json");
   EXPECT_LT(forward_flops_per_token(windowed, 64), forward_flops_per_token(windowed, 4096) + 1);
 }
-
-TEST(InspectTest, TrainingMemoryAddsUp) {
-  const DecoderConfig config = parse_decoder_config(testing::small_config(), "config.json");
-  const int64_t parameters = count_parameters(config).total();
-  const MemoryPlan plan = plan_training(config, {.compute = runtime::DType::bfloat16, .master_weights = true});
-  EXPECT_EQ(plan.weights, 2 * parameters);
-  EXPECT_EQ(plan.gradients, 4 * parameters);
-  EXPECT_EQ(plan.optimizer, 12 * parameters);
-  EXPECT_EQ(plan.total(), plan.weights + plan.gradients + plan.optimizer + plan.activations);
-  EXPECT_GT(plan.activations, 0);
-  const MemoryPlan coded =
-      plan_training(config, {.compute = runtime::DType::bfloat16, .master_weights = true, .int8_moments = true});
-  EXPECT_NEAR(static_cast<double>(coded.optimizer), (4 + 2 * (1 + 4.0 / 256)) * static_cast<double>(parameters), 8);
-}
-
-/// The most that tensors held during a step of training on one document.
-int64_t measured_peak(const DecoderConfig& config, const TrainingShape& shape) {
-  const auto stream = runtime::Stream::open({}, 1);
-  const int64_t before = stream->allocator()->stats().current_bytes;
-  Decoder decoder(*stream, config, shape.compute);
-  decoder.initialize(*stream, 1);
-  decoder.allocate_grads(*stream);
-  const auto optimizer =
-      runtime::optim::make_adamw(*stream, decoder.parameters(), {}, {.master_weights = shape.master_weights});
-  const std::vector<int32_t> ids(static_cast<size_t>(shape.micro_batch_tokens), 1);
-  const std::vector<Document> documents = {{ids, ids}};
-  stream->allocator()->reset_peak();
-  const Batch batch = pack(*stream, documents);
-  runtime::Tape tape(*stream);
-  tape.backward(decoder.loss({*stream, &tape}, batch, 1.0F, {.recompute = shape.recompute}).loss);
-  optimizer->step({});
-  return stream->allocator()->stats().peak_bytes - before;
-}
-
-class TrainingMemoryTest : public ::testing::TestWithParam<std::tuple<const char*, int, runtime::DType, bool>> {};
-
-TEST_P(TrainingMemoryTest, IsWhatTheAllocatorPeaksAt) {
-  const auto [family, vocabulary, dtype, recompute] = GetParam();
-  const DecoderConfig config = config_of(fmt::format(
-      R"("vocab_size": {}, "model_type": "{}", "hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 3, "num_key_value_heads": 1,
-      "head_dim": 32, "intermediate_size": 320, "max_position_embeddings": 1024, "tie_word_embeddings": true)",
-      vocabulary, family));
-  const TrainingShape shape{.compute = dtype,
-                            .master_weights = dtype == runtime::DType::bfloat16,
-                            .micro_batch_tokens = 500,
-                            .recompute = recompute};
-  const auto planned = static_cast<double>(plan_training(config, shape).total());
-  EXPECT_NEAR(static_cast<double>(measured_peak(config, shape)) / planned, 1, 0.15);
-}
-
-INSTANTIATE_TEST_SUITE_P(Models, TrainingMemoryTest,
-                         ::testing::Combine(::testing::Values("llama", "qwen3"), ::testing::Values(500, 20000),
-                                            ::testing::Values(runtime::DType::float32, runtime::DType::bfloat16),
-                                            ::testing::Bool()));
 
 TEST(InspectTest, KvCacheOfLlama2) {
   const DecoderConfig llama2 = config_of(R"("model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32,

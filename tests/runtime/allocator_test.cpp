@@ -37,6 +37,16 @@ TEST(Allocator, ClassesHoldTheirRequestsWithLittleWaste) {
   EXPECT_GE(size_of_class(size_class(large)), large);
 }
 
+TEST(Allocator, LargeTensorsThatStayAreHardlyRoundedUp) {
+  constexpr int64_t mebibyte = 1 << 20;
+  const int64_t bytes = 4096 * 11008 * 4 + 1;
+  for (const MemoryTag tag : {MemoryTag::weights, MemoryTag::gradients, MemoryTag::optimizer}) {
+    EXPECT_EQ(block_size(bytes, tag), (bytes / (2 * mebibyte) + 1) * 2 * mebibyte);
+    EXPECT_EQ(block_size(1000, tag), 1024);
+  }
+  EXPECT_EQ(block_size(bytes, MemoryTag::activations), size_of_class(size_class(bytes)));
+}
+
 TEST(Allocator, ReusesFreedBlocksOfTheSameClass) {
   CachingAllocator allocator({}, host_memory());
   void* first = allocator.allocate(1000, MemoryTag::other);

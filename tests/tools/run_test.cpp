@@ -15,6 +15,7 @@ namespace subspect::tests {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -142,6 +143,47 @@ TEST_F(Run, ADryRunPrintsThePlanAndWritesNothing) {
   EXPECT_THAT(result.out, HasSubstr("  1. texts (data)"));
   EXPECT_THAT(result.out, HasSubstr("  2. words (tokenizer) after texts"));
   EXPECT_FALSE(fs::exists(folder_ / "runs"));
+}
+
+TEST_F(Run, ADryRunPlansForAGpuThatIsNotThere) {
+  write("wide.json", R"({"model_type": "llama", "hidden_size": 2048, "num_hidden_layers": 16,
+      "num_attention_heads": 16, "intermediate_size": 5632, "vocab_size": 32000, "max_position_embeddings": 2048})");
+  write("wide.yaml", R"(kind: study
+stages:
+  words: {kind: tokenizer, vocab_size: 300, data: [{synthetic: facts, count: 40}]}
+  train:
+    kind: finetune
+    model: {config: wide.json, tokenizer: words}
+    data: [{synthetic: facts, count: 4}]
+    max_seq_length: 1024
+)");
+  const auto plan = [&](const char* memory, std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {"run", "wide.yaml", "--dry-run", "--device-memory", memory};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Result result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  const std::string ample = plan("80GB");
+  for (const char* line : {"memory on cuda:0:", " of 80.00 GB", "  master weights ", "  optimizer moments ",
+                           "  saved activations ", "  library workspaces ", "recomputed: none"}) {
+    EXPECT_THAT(ample, HasSubstr(line));
+  }
+  EXPECT_THAT(ample, Not(HasSubstr("exceeds")));
+  EXPECT_THAT(plan("27GB"), HasSubstr("recomputed: cheap ops"));
+  EXPECT_THAT(plan("10GB"), AllOf(HasSubstr("recomputed: all blocks"), HasSubstr("this exceeds the memory of cuda:0")));
+  EXPECT_THAT(plan("27GB", {"--set", "stages.train.recompute=none"}), HasSubstr("recomputed: none"));
+  EXPECT_THAT(plan("64GB", {"--device", "cpu"}), HasSubstr("memory on cpu:"));
+  const std::string offloaded = plan("27GB", {"--set", "stages.train.optimizer.offload=true"});
+  EXPECT_THAT(offloaded, AllOf(HasSubstr("  optimizer windows "), Not(HasSubstr("  master weights "))));
+  const Result on_cpu = run({"run", "wide.yaml", "--dry-run", "--device-memory", "27GB", "--device", "cpu", "--set",
+                             "stages.train.optimizer.offload=true"});
+  EXPECT_EQ(on_cpu.exit_code, 2);
+  EXPECT_THAT(on_cpu.error(), HasSubstr("offloaded from a GPU only"));
+  const Result refused = run({"run", "wide.yaml", "--device-memory", "24GB"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.error(), HasSubstr("--dry-run"));
+  EXPECT_EQ(run({"run", "wide.yaml", "--dry-run", "--device-memory", "much"}).exit_code, 2);
 }
 
 TEST_F(Run, AStudyRunsStagesInOrderAndEachOnce) {

@@ -9,6 +9,7 @@
 #include "model/hub.h"
 #include "model/inspect.h"
 #include "model/tokenizer/tokenizer.h"
+#include "model/training_memory.h"
 #include "runtime/io/safetensors.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/common.h"
@@ -61,11 +62,11 @@ void print_costs(const model::DecoderConfig& config) {
   line("to run", fmt::format("{} in bfloat16, {} in float32, one sequence of {} tokens",
                              running(runtime::DType::bfloat16), running(runtime::DType::float32), length));
   model::TrainingShape shape;
-  const int64_t in_float32 = model::plan_training(config, shape).total();
+  const int64_t in_float32 = model::plan_training(config, shape).reserved;
   shape.compute = runtime::DType::bfloat16;
   shape.master_weights = true;
   line("to fine-tune", fmt::format("{} in bfloat16 with float32 masters, {} in float32 (AdamW, {} tokens at a time)",
-                                   gigabytes(model::plan_training(config, shape).total()), gigabytes(in_float32),
+                                   gigabytes(model::plan_training(config, shape).reserved), gigabytes(in_float32),
                                    shape.micro_batch_tokens));
   line("operations",
        fmt::format("{:.3g} flop per token forward, {:.3g} to train on it",

@@ -8,6 +8,7 @@
 #include "runtime/comm/world.h"
 #include "runtime/error.h"
 #include "runtime/interrupt.h"
+#include "runtime/memory.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/common.h"
 #include "tools/cli/launch_ranks.h"
@@ -22,6 +23,7 @@ struct RunOptions {
   std::string out;
   DeviceOptions device;
   bool dry_run = false;
+  int64_t device_memory = 0;  // assumed; 0: of the device that is there
   bool overwrite = false;
   int ranks = 1;
 };
@@ -29,14 +31,32 @@ struct RunOptions {
 experiments::PlanContext plan_context(const runtime::Stream& stream, runtime::Log& log) {
   experiments::PlanContext context;
   context.device = stream.device();
+  context.device_memory = runtime::total_memory(stream.device());
   context.threads = stream.threads();
   context.log = &log;
   return context;
 }
 
-int dry_run(const experiments::Job& job, runtime::Stream& stream, runtime::Log& log) {
-  experiments::PlanContext context = plan_context(stream, log);
-  context.flops_per_second = experiments::measure_flops_per_second(stream);
+/// Of a device that need not be there: its speed is not known.
+experiments::PlanContext assumed_context(const RunOptions& options, runtime::Log& log) {
+  experiments::PlanContext context;
+  const bool gpu = options.device.device == "auto" || options.device.device.starts_with("cuda");
+  context.device = {gpu ? runtime::DeviceType::cuda : runtime::DeviceType::cpu, 0};
+  context.device_memory = options.device_memory;
+  context.log = &log;
+  return context;
+}
+
+experiments::PlanContext measured_context(const RunOptions& options, runtime::Log& log) {
+  const auto stream = open_stream(options.device);
+  experiments::PlanContext context = plan_context(*stream, log);
+  context.flops_per_second = experiments::measure_flops_per_second(*stream);
+  return context;
+}
+
+int dry_run(const experiments::Job& job, const RunOptions& options, runtime::Log& log) {
+  const experiments::PlanContext context =
+      options.device_memory > 0 ? assumed_context(options, log) : measured_context(options, log);
   const experiments::Plan plan = job.experiment->plan(context);
   fmt::print("{:<22}{}\n{:<22}{}\n{}", "kind:", job.kind, "run directory:", job.options.path.string(),
              experiments::describe_plan(plan, context));
@@ -60,8 +80,8 @@ int run(const RunOptions& options, Invocation& invocation) {
   }
   Console console(invocation.verbose, !ranks.is_first());
   experiments::Job job = experiments::read_job(options.config, options.overrides, options.out);
+  if (options.dry_run) return ranks.is_first() ? dry_run(job, options, console.log) : 0;
   const auto stream = open_stream(options.device, ranks.node());
-  if (options.dry_run) return ranks.is_first() ? dry_run(job, *stream, console.log) : 0;
   const ModelDownloads downloads(console);
   job.options.device = stream->device().to_string();
   job.options.threads = stream->threads();
@@ -95,14 +115,21 @@ void add_run(CLI::App& app, Invocation& invocation) {
   command->add_option("--nproc", options->ranks, "ranks that share the work: one per GPU, or processes on a CPU")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
-  command->add_flag("--dry-run", options->dry_run, "check everything and print the plan: steps, memory, time");
+  CLI::Option* dry_run =
+      command->add_flag("--dry-run", options->dry_run, "check everything and print the plan: steps, memory, time");
+  command
+      ->add_option("--device-memory", options->device_memory,
+                   "plan for a GPU (with --device cpu: a CPU) of so much memory, whether there is one or not")
+      ->type_name("24GB")
+      ->transform(CLI::AsSizeValue(true))
+      ->needs(dry_run);
   command->add_flag("--overwrite", options->overwrite, "begin anew in a directory that holds an earlier run");
   command->footer(
       "Examples:\n"
       "  subspect run configs/quickstart.yaml\n"
       "  subspect run finetune.yaml --set optimizer.lr=2.0e-5 --set data.0.limit=100 --out runs/trial\n"
       "  subspect run study.yaml --nproc 4\n"
-      "  subspect run study.yaml --dry-run");
+      "  subspect run study.yaml --dry-run --device-memory 80GB");
   command->callback(
       [options, &invocation] { invocation.action = [options, &invocation] { return run(*options, invocation); }; });
 }

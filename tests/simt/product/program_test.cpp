@@ -12,7 +12,9 @@ using ::testing::HasSubstr;
 class EmulatedTraining : public EmulatedProgram {
  protected:
   /// Trains two layers for two steps on the device, into the folder `out`.
-  Result train(const std::string& device, const std::string& dtype, const std::string& out) const {
+  /// @param more keys of the fine-tuning, each a line of four spaces and "key: value\n"
+  Result train(const std::string& device, const std::string& dtype, const std::string& out,
+               const std::string& more = "") const {
     write_tiny_model();
     write("tiny.yaml", R"(kind: study
 stages:
@@ -26,7 +28,7 @@ stages:
     max_steps: 2
     schedule: {name: constant, warmup_ratio: 0}
     precision: {compute: )" +
-                           dtype + "}\n");
+                           dtype + "}\n" + more);
     return run({"run", "tiny.yaml", "--device", device, "--out", out});
   }
 };
@@ -60,6 +62,21 @@ TEST_F(EmulatedTraining, Bfloat16IsNearFloat32) {
   for (size_t i = 0; i < actual.size(); ++i) {
     EXPECT_NEAR(actual[i]["loss"].get<double>(), expected[i]["loss"].get<double>(), 2e-3);
     EXPECT_NEAR(actual[i]["grad_norm"].get<double>(), expected[i]["grad_norm"].get<double>(), 2e-2);
+  }
+}
+
+TEST_F(EmulatedTraining, NeitherRecomputationNorOffloadingChangesABit) {
+  const std::vector<std::pair<std::string, std::string>> runs = {
+      {"plain", "    recompute: none\n"},
+      {"ops", "    recompute: op\n"},
+      {"blocks", "    recompute: block\n    optimizer: {offload: true}\n"}};
+  for (const auto& [out, more] : runs) {
+    const Result result = train("cuda", "bfloat16", out, more);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(distance(folder_ / out / "stages/tiny/model/model.safetensors",
+                       folder_ / "plain/stages/tiny/model/model.safetensors"),
+              0)
+        << out;
   }
 }
 
