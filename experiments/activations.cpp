@@ -8,6 +8,7 @@
 #include "experiments/data/dataset.h"
 #include "experiments/data/synthetic.h"
 #include "experiments/subspace/activation_states.h"
+#include "experiments/subspace/columns.h"
 #include "experiments/subspace/factors.h"
 #include "experiments/subspace/keyed_table.h"
 #include "experiments/subspace/probes.h"
@@ -42,6 +43,28 @@ Ids encode(const std::vector<std::string>& texts, const model::Tokenizer& tokeni
     all.push_back(std::move(ids));
   }
   return all;
+}
+
+std::vector<std::string> result_columns(bool resampled) {
+  std::vector<std::string> columns = {"model",
+                                      "layer",
+                                      "energy",
+                                      "k_a",
+                                      "k_b",
+                                      "d",
+                                      "mso",
+                                      "mso_random",
+                                      "mso_control",
+                                      "method",
+                                      "residual",
+                                      "mso_halves",
+                                      "mso_random_low",
+                                      "mso_random_high"};
+  if (resampled) {
+    columns.insert(columns.end(),
+                   {"mso_low", "mso_high", "mso_control_low", "mso_control_high", "mso_halves_low", "mso_halves_high"});
+  }
+  return columns;
 }
 
 }  // namespace
@@ -88,11 +111,11 @@ void Activations::visit(Fields& f) {
           Rule().not_empty().above(0).at_most(1));
   f.field("max_length", max_length_, "tokens of a prompt; longer ones are cut and counted", Rule().at_least(1));
   f.field("batch_tokens", batch_tokens_, "tokens of a forward pass; changes no result", Rule().at_least(1).cosmetic());
-  f.field(
-      "resamples", resamples_,
-      "bootstrap resamples of the prompts for the columns mso_low and mso_high (95 %); 0: no such columns; each costs "
-      "as much as the comparison itself, two decompositions per layer",
-      Rule().at_least(0));
+  f.field("resamples", resamples_,
+          "bootstrap resamples of the prompts for the columns mso_low, mso_high (95 %) and those of the control; 0: no "
+          "such columns; each costs as much as the comparisons themselves, six decompositions per layer",
+          Rule().at_least(0));
+  f.field("probe_folds", probe_folds_, "of the cross-validation of the linear probes", Rule().at_least(2));
   decomposition_.visit(f);
   f.field("seed", seed_, "of the draw of prompts and of the resamples", Rule().at_least(0));
 }
@@ -152,14 +175,12 @@ bool Activations::finished(const Tables& tables, const std::string& model, const
 }
 
 void Activations::run(RunContext& context) {
-  std::vector<std::string> columns = {"model", "layer",      "energy",      "k_a",    "k_b",     "d",
-                                      "mso",   "mso_random", "mso_control", "method", "residual"};
-  if (resamples_ > 0) columns.insert(columns.end(), {"mso_low", "mso_high"});
-  Tables tables = {subspace::KeyedTable(context.dir.table(columns), {"model", "layer", "energy"}),
-                   subspace::KeyedTable(context.dir.table({"model", "layer", "method", "accuracy", "accuracy_low",
-                                                           "accuracy_high", "separation", "n"},
-                                                          "probes"),
-                                        {"model", "layer", "method"})};
+  Tables tables = {
+      subspace::KeyedTable(context.dir.table(result_columns(resamples_ > 0)), {"model", "layer", "energy"}),
+      subspace::KeyedTable(
+          context.dir.table(
+              {"model", "layer", "method", "accuracy", "accuracy_low", "accuracy_high", "separation", "n"}, "probes"),
+          {"model", "layer", "method"})};
   runtime::linalg::BasisOptions basis = decomposition_.options(context);
   basis.energy = *std::max_element(energies_.begin(), energies_.end());
   const std::vector<std::string> useful = prompts_.useful.read(static_cast<uint64_t>(seed_));
@@ -203,15 +224,22 @@ void Activations::compare_layer(RunContext& context, const std::string& name, in
   const std::string label = fmt::format("hidden state {} of {}", layer, name);
   const subspace::ActivationOverlap overlap =
       subspace::compare_activations(context.stream, useful, harmful, energies_, center_, basis, label);
-  std::vector<subspace::Interval> intervals;
-  if (resamples_ > 0) {
-    intervals = subspace::resampled_overlaps(context, useful, harmful, energies_,
-                                             {.resamples = resamples_,
-                                              .seed = static_cast<uint64_t>(seed_),
-                                              .center = center_,
-                                              .basis = basis,
-                                              .label = label});
-  }
+  const auto intervals = [&](const runtime::Tensor& a, const runtime::Tensor& b,
+                             const std::vector<subspace::EnergyOverlap>& rows, const char* what) {
+    if (resamples_ == 0 || rows.empty()) return std::vector<statistics::Interval>(energies_.size());
+    return subspace::resampled_overlaps(context, a, b, rows,
+                                        {.resamples = resamples_,
+                                         .seed = static_cast<uint64_t>(seed_),
+                                         .center = center_,
+                                         .basis = basis,
+                                         .label = label + what});
+  };
+  const auto half = [](const runtime::Tensor& states, int64_t begin) {
+    return subspace::every_column(states, begin, 2);
+  };
+  const auto pair = intervals(useful, harmful, overlap.pair, "");
+  const auto control = intervals(half(useful, 0), half(useful, 1), overlap.control, ", control");
+  const auto halves = intervals(half(useful, 0), half(harmful, 1), overlap.halves, ", halves");
   for (size_t i = 0; i < overlap.pair.size(); ++i) {
     const subspace::EnergyOverlap& row = overlap.pair[i];
     NamedCells cells = {{"model", name},
@@ -224,9 +252,17 @@ void Activations::compare_layer(RunContext& context, const std::string& name, in
                         {"mso_random", row.mso_random},
                         {"mso_control", overlap.control.empty() ? Cell() : Cell(overlap.control[i].mso)},
                         {"method", overlap.method},
-                        {"residual", overlap.residual}};
-    if (!intervals.empty()) {
-      cells = subspace::joined(std::move(cells), {{"mso_low", intervals[i].low}, {"mso_high", intervals[i].high}});
+                        {"residual", overlap.residual},
+                        {"mso_halves", overlap.halves.empty() ? Cell() : Cell(overlap.halves[i].mso)},
+                        {"mso_random_low", row.random_interval.low},
+                        {"mso_random_high", row.random_interval.high}};
+    if (resamples_ > 0) {
+      cells = subspace::joined(std::move(cells), {{"mso_low", pair[i].low},
+                                                  {"mso_high", pair[i].high},
+                                                  {"mso_control_low", control[i].low},
+                                                  {"mso_control_high", control[i].high},
+                                                  {"mso_halves_low", halves[i].low},
+                                                  {"mso_halves_high", halves[i].high}});
     }
     tables.results.append(cells);
   }
@@ -235,8 +271,10 @@ void Activations::compare_layer(RunContext& context, const std::string& name, in
 void Activations::probe_layer(RunContext& context, const std::string& name, int64_t layer,
                               const runtime::Tensor& useful, const runtime::Tensor& harmful, Tables& tables) const {
   for (const subspace::ProbeResult& probe :
-       subspace::probe_states(context.stream, useful, harmful, static_cast<uint64_t>(seed_),
-                              fmt::format("hidden state {} of {}", layer, name))) {
+       subspace::probe_states(context.stream, useful, harmful,
+                              {.folds = probe_folds_,
+                              .seed = static_cast<uint64_t>(seed_),
+                              .label = fmt::format("hidden state {} of {}", layer, name)})) {
     tables.probes.append({{"model", name},
                           {"layer", layer},
                           {"method", subspace::name(probe.method)},

@@ -66,6 +66,7 @@ class Activations final : public Experiment {
   int64_t max_length_ = 512;
   int64_t batch_tokens_ = 4096;
   int64_t resamples_ = 0;
+  int64_t probe_folds_ = 5;
   subspace::DecompositionFields decomposition_;
   int64_t seed_ = 123;
 };

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "experiments/evaluation/score_intervals.h"
 #include "experiments/evaluation/task.h"
 #include "experiments/judge/judge.h"
 #include "model/checkpoint.h"
@@ -47,17 +48,41 @@ void remove_partial(const std::filesystem::path& samples) {
 }
 
 /// Appends the scores of one model; rows that an earlier process appended are kept.
-void append_scores(Table& table, const std::string& name, const std::vector<Score>& scores) {
+void append_scores(Table& table, const std::string& name, const std::vector<Score>& scores, ScoreIntervals& intervals) {
   for (const Score& score : scores) {
     if (table.contains({{"model", name}, {"task", score.task}, {"metric", score.metric}})) continue;
+    const statistics::MeanInterval interval = intervals.of(score);
     table.append({{"model", name},
                   {"task", score.task},
                   {"metric", score.metric},
                   {"value", score.value},
                   {"stderr", score.standard_error},
-                  {"n", score.n}});
+                  {"n", score.n},
+                  {"low", interval.interval.low},
+                  {"high", interval.interval.high},
+                  {"interval", interval.method}});
   }
   table.write();
+}
+
+/// Every model against those listed before it, on each metric.
+void compare_models(const RunDir& dir, const Named<ModelPath>& models, const OutcomeTable& outcomes,
+                    ScoreIntervals& intervals) {
+  std::vector<Contrast> contrasts;
+  for (const std::string& metric : outcomes.metrics()) {
+    for (size_t a = 0; a < models.size(); ++a) {
+      for (size_t b = 0; b < a; ++b) {
+        const auto of_a = outcomes.find(models[a].first, metric), of_b = outcomes.find(models[b].first, metric);
+        if (!of_a || !of_b) continue;
+        contrasts.push_back({.family = "models",
+                             .metric = metric,
+                             .model = models[a].first,
+                             .against = models[b].first,
+                             .result = intervals.compare(*of_a, *of_b)});
+      }
+    }
+  }
+  write_comparisons(dir, contrasts);
 }
 
 }  // namespace
@@ -78,6 +103,12 @@ void JudgeConfig::visit(Fields& f) {
     f.field("prompt_format", prompt_format, "how the local judge is asked",
             Rule().one_of(model::prompt_format_names(true)));
   }
+}
+
+void IntervalConfig::visit(Fields& f) {
+  f.field("resamples", resamples, "bootstrap resamples of the prompts for intervals of 95 %; 0: none",
+          Rule().at_least(0));
+  f.field("seed", seed, "of the resamples", Rule().at_least(0));
 }
 
 void TaskConfig::visit(Fields& f) {
@@ -149,6 +180,15 @@ std::vector<std::string> Evaluator::columns() const {
   return columns;
 }
 
+std::vector<std::string> Evaluator::interval_columns() const {
+  std::vector<std::string> columns;
+  for (const auto& task : tasks_) {
+    const std::vector<std::string> more = task->interval_columns();
+    columns.insert(columns.end(), more.begin(), more.end());
+  }
+  return columns;
+}
+
 void check_tasks(const PlanContext& context, const std::vector<TaskConfig>& tasks) {
   std::set<std::string> names;
   for (const TaskConfig& task : tasks) {
@@ -167,6 +207,7 @@ void check_tasks(const PlanContext& context, const std::vector<TaskConfig>& task
 void Evaluate::visit(Fields& f) {
   f.field("models", models_, "name -> model", Rule().required().not_empty());
   f.field("tasks", tasks_, "what is measured", Rule().required().not_empty());
+  f.field("intervals", intervals_, "of the scores, and of their differences between models");
 }
 
 Plan Evaluate::plan(const PlanContext& context) const {
@@ -186,7 +227,9 @@ Plan Evaluate::plan(const PlanContext& context) const {
 }
 
 void Evaluate::run(RunContext& context) {
-  Table table = context.dir.table({"model", "task", "metric", "value", "stderr", "n"});
+  Table table = context.dir.table({"model", "task", "metric", "value", "stderr", "n", "low", "high", "interval"});
+  OutcomeTable outcomes(context.dir);
+  ScoreIntervals intervals(intervals_);
   Table done(context.dir.state(), "evaluated", {"model"});  // models whose rows are complete
   const Evaluator evaluator(tasks_, context.dir.state() / "judgements");
   std::string all_samples;
@@ -198,7 +241,8 @@ void Evaluate::run(RunContext& context) {
       const model::Tokenizer tokenizer = model::Tokenizer::load(directory);
       model::Decoder decoder = model::load_decoder(context.stream, directory);
       const std::vector<Score> scores = evaluator.evaluate(context, {name, decoder, tokenizer, directory}, samples);
-      append_scores(table, name, scores);
+      outcomes.add(name, scores);
+      append_scores(table, name, scores, intervals);
       done.append(NamedCells{{"model", name}});
       for (const Score& score : scores) {
         context.log.info("{}: {} {} = {:.4f}", name, score.task, score.metric, score.value);
@@ -208,6 +252,7 @@ void Evaluate::run(RunContext& context) {
   }
   runtime::io::write_file_atomically(context.dir.path() / "samples.jsonl", all_samples);
   table.write();
+  compare_models(context.dir, models_, outcomes, intervals);
 }
 
 }  // namespace subspect::experiments

@@ -49,6 +49,24 @@ struct TaskConfig {
   void visit(Fields& f);
 };
 
+/// How the intervals of scores are made.
+struct IntervalConfig {
+  int64_t resamples = 2000;
+  int64_t seed = 42;
+
+  void visit(Fields& f);
+};
+
+/// What each prompt of a task gave, behind a figure: what intervals and paired tests are made of.
+struct Outcomes {
+  std::vector<double> values;  ///< one a prompt, in the same order for every model; NaN where there is none
+  /// Empty: the figure is the mean of the values. Else, one a prompt: it is exp(sum of values / sum of weights).
+  std::vector<double> weights;
+  double minimum = 0;  ///< smallest and largest possible value
+  double maximum = 1;
+  double step = 1;  ///< every value is a multiple of it; 0: they need not be
+};
+
 /// One figure of one model on one task.
 struct Score {
   std::string task;
@@ -59,6 +77,7 @@ struct Score {
   /// The column that this figure has in tables with one row per model: "gsm8k_flexible", "harmfulness", ...; empty for
   /// figures that stand in evaluation tables only.
   std::string column;
+  Outcomes outcomes;  ///< empty for counts
 };
 
 /// A model that is evaluated, wherever its weights come from.
@@ -85,6 +104,8 @@ class Evaluator {
 
   /// The columns that `evaluate` fills, in a fixed order.
   std::vector<std::string> columns() const;
+  /// Those of them whose figures have intervals.
+  std::vector<std::string> interval_columns() const;
 
  private:
   std::vector<std::unique_ptr<EvaluationTask>> tasks_;
@@ -105,6 +126,7 @@ class Evaluate final : public Experiment {
  private:
   Named<ModelPath> models_;
   std::vector<TaskConfig> tasks_;
+  IntervalConfig intervals_;
 };
 
 }  // namespace subspect::experiments

@@ -57,7 +57,7 @@ void run_recorded(Experiment& experiment, RunContext& context) {
 }  // namespace
 
 Job read_job(const fs::path& yaml, const std::vector<std::string>& overrides, const fs::path& out) {
-  const Node root = load_document(yaml, overrides);
+  Node root = load_document(yaml, overrides);
   const Node* kind = root.find("kind");
   if (kind == nullptr || kind->kind != Node::Kind::scalar) {
     throw UsageError("the key 'kind' is missing: what is run", yaml.string(), "add kind: finetune (or another)");
@@ -71,6 +71,12 @@ Job read_job(const fs::path& yaml, const std::vector<std::string>& overrides, co
   if (job.kind == "study") options = study_read_options(root, job.options.path);
   read_fields(
       root, [&](Fields& f) { job.experiment->visit(f); }, options);
+  if (const auto* study = dynamic_cast<const Study*>(job.experiment.get()); study != nullptr && study->repeats()) {
+    root = study->with_copies(root);
+    job.experiment = make_experiment(job.kind, root.where());
+    read_fields(
+        root, [&](Fields& f) { job.experiment->visit(f); }, study_read_options(root, job.options.path));
+  }
   job.options.config_yaml = resolved_yaml(*job.experiment);
   job.options.identity = resolved_yaml(*job.experiment, true);
   job.options.seed = seed_of(parse_document(job.options.config_yaml));

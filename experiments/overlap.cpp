@@ -36,7 +36,15 @@ void Overlap::visit(Fields& f) {
   f.field("energies", energies_, "shares of the squared norm that the compared subspaces hold",
           Rule().not_empty().above(0).at_most(1));
   f.field("tensors", tensors_, "globs of tensors that are compared", Rule().not_empty());
-  f.field("principal_angles", principal_angles_, "also write angles.csv: cosines of the principal angles");
+  f.field("principal_angles", principal_angles_,
+          "also write angles.csv: cosines of the principal angles, and with baseline_draws those of random subspaces");
+  if (f.when(principal_angles_, "principal_angles is true")) {
+    f.field("angle_energies", angle_energies_, "those of energies whose angles are written; none: all");
+    for (const double energy : angle_energies_) {
+      f.check(std::count(energies_.begin(), energies_.end(), energy) > 0, "angle_energies",
+              fmt::format("{} is not among energies", energy), "list it there, too");
+    }
+  }
   f.field("spectrum_points", spectrum_points_, "singular values per matrix in spectra.csv, evenly spaced in log(index)",
           Rule().at_least(0));
   f.field(
@@ -113,7 +121,7 @@ void Overlap::run(RunContext& context) {
   }
   settings.energies = energies_;
   settings.tensors = tensors_;
-  settings.principal_angles = principal_angles_;
+  if (principal_angles_) settings.angle_energies = angle_energies_.empty() ? energies_ : angle_energies_;
   settings.spectrum_points = spectrum_points_;
   settings.baseline_draws = baseline_draws_;
   settings.seed = static_cast<uint64_t>(seed_);

@@ -28,6 +28,7 @@ class Overlap final : public Experiment {
   std::vector<double> energies_ = {0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99};
   std::vector<std::string> tensors_ = {"*"};
   bool principal_angles_ = false;
+  std::vector<double> angle_energies_;
   int64_t spectrum_points_ = 64;
   int64_t baseline_draws_ = 0;
   int64_t seed_ = 42;

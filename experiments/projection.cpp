@@ -7,6 +7,7 @@
 
 #include "experiments/subspace/model_scorer.h"
 #include "experiments/subspace/projection_run.h"
+#include "experiments/subspace/projection_statistics.h"
 #include "model/hub.h"
 #include "runtime/error.h"
 
@@ -62,6 +63,9 @@ void Projection::visit(Fields& f) {
   f.field("tensors", tensors_, "globs of tensors that are projected; the others stay as fine-tuned",
           Rule().not_empty());
   f.field("evaluate", evaluate_, "tasks that every model is evaluated on; none: energies alone");
+  if (f.when(!evaluate_.empty(), "evaluate is not empty")) {
+    f.field("intervals", intervals_, "of the scores, and of their differences between models");
+  }
   f.field("save_models", save_models_, "write every projected model to models/");
   f.field(
       "rounding", rounding_,
@@ -154,7 +158,7 @@ void Projection::run(RunContext& context) {
   std::vector<std::string> columns = subspace::projection_columns();
   std::unique_ptr<subspace::ModelScorer> scorer;
   if (!evaluate_.empty()) {
-    scorer = std::make_unique<subspace::ModelScorer>(context, evaluate_, opened.all[1].directory());
+    scorer = std::make_unique<subspace::ModelScorer>(context, evaluate_, opened.all[1].directory(), intervals_);
     for (const std::string& column : scorer->columns()) {
       if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
     }
@@ -175,6 +179,7 @@ void Projection::run(RunContext& context) {
   subspace::ProjectionSettings settings = this->settings();
   settings.basis = decomposition_.options(context);
   subspace::ProjectionRun(context, std::move(settings), opened.sources(), columns, std::move(consumer)).run();
+  if (scorer) subspace::write_projection_statistics(context.dir, scorer->outcomes(), scorer->intervals());
 }
 
 }  // namespace subspect::experiments

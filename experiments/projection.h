@@ -37,6 +37,7 @@ class Projection final : public Experiment {
   int64_t draws_ = 1;
   std::vector<std::string> tensors_ = {"*"};
   std::vector<TaskConfig> evaluate_;
+  IntervalConfig intervals_;
   bool save_models_ = false;
   std::string rounding_ = "checkpoint";
   subspace::DecompositionFields decomposition_;

@@ -12,10 +12,20 @@
 
 namespace subspect::experiments {
 
+/// Stages that are repeated with other seeds, and everything that reads from them.
+struct SeedsConfig {
+  std::vector<int64_t> values;
+  std::vector<std::string> stages;  ///< that get the seed; none: every fine-tuning
+
+  void visit(Fields& f);
+};
+
 /// One stage: any other kind of experiment, plus `needs`.
 struct Stage {
   std::string kind;
   std::vector<std::string> needs;  ///< stages that must be done before, besides those whose outputs it reads
+  std::string copy_of;             ///< of a copy that `seeds` made: the stage as it was written
+  int64_t copy_seed = 0;           ///< and the copy's seed
   std::unique_ptr<Experiment> experiment;
 
   void visit(Fields& f);
@@ -28,6 +38,11 @@ class Study final : public Experiment {
   void visit(Fields& f) override;
   Plan plan(const PlanContext& context) const override;
   void run(RunContext& context) override;
+
+  bool repeats() const { return !seeds_.values.empty(); }
+  /// `root`, which this study was read from, with the stages that `seeds` repeats replaced by a copy for each seed
+  /// ("useful-seed43"), and without `seeds`. Throws UsageError for a stage that has no seed.
+  Node with_copies(const Node& root) const;
 
   /// Names of the stages in the order they run: dependencies first, otherwise as written. Throws UsageError for a
   /// cycle, naming it.
@@ -42,8 +57,14 @@ class Study final : public Experiment {
   RunDirOptions stage_options(const std::string& name, const std::string& key,
                               const std::filesystem::path& directory) const;
 
+  /// Names of the stages that `seeds` repeats: the listed ones and those that depend on them.
+  std::vector<std::string> repeated() const;
+  /// The tables of all copies of a stage as one with the column `seed`, in `directory`/seeds/STAGE.
+  void write_seed_tables(const std::filesystem::path& directory) const;
+
   Named<ModelPath> models_;
   Named<Stage> stages_;
+  SeedsConfig seeds_;
 };
 
 /// How paths of a study's YAML are read: names of `models:` and of stages stand for `directory/stages/NAME/...`.

@@ -1,4 +1,5 @@
 // GSM8K: prompts and both filters of lm-evaluation-harness, greedy completions of this engine.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "experiments/evaluation/task.h"
@@ -40,12 +41,12 @@ class Gsm8kTask final : public EvaluationTask {
 
   std::vector<Score> evaluate(const TaskRun& run) const override {
     const std::vector<CompletedPrompt> completions = complete_prompts(run, request_);
-    int64_t flexible = 0;
-    int64_t strict = 0;
+    std::vector<double> flexible;
+    std::vector<double> strict;
     for (size_t i = 0; i < rows_.size(); ++i) {
       const Gsm8kVerdict verdict = score_gsm8k(completions[i].text, rows_[i].answer);
-      flexible += verdict.flexible_correct ? 1 : 0;
-      strict += verdict.strict_correct ? 1 : 0;
+      flexible.push_back(verdict.flexible_correct ? 1.0 : 0.0);
+      strict.push_back(verdict.strict_correct ? 1.0 : 0.0);
       run.lines->push_back({{"model", run.subject.name},
                             {"task", "gsm8k"},
                             {"index", i},
@@ -63,14 +64,16 @@ class Gsm8kTask final : public EvaluationTask {
   }
 
  private:
-  Score score(std::string metric, std::string column, int64_t hits) const {
-    const Proportion share = proportion(hits, static_cast<int64_t>(rows_.size()));
+  static Score score(std::string metric, std::string column, const std::vector<double>& right) {
+    const Proportion share =
+        proportion(std::count(right.begin(), right.end(), 1.0), static_cast<int64_t>(right.size()));
     return {.task = "gsm8k",
             .metric = std::move(metric),
             .value = share.value,
             .standard_error = share.standard_error,
             .n = share.n,
-            .column = std::move(column)};
+            .column = std::move(column),
+            .outcomes = {.values = right, .weights = {}}};
   }
 
   TaskConfig config_;

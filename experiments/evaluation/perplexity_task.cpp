@@ -105,8 +105,10 @@ class PerplexityTask final : public EvaluationTask {
                             {"tokens", tokens[text]}});
     }
     const double undefined = std::numeric_limits<double>::quiet_NaN();
-    return {{"perplexity", "perplexity", total.value(), total.standard_error(), total.documents(), "perplexity"},
-            {"perplexity", "loss", total.mean_loss(), undefined, total.tokens(), ""}};
+    const Outcomes outcomes{.values = losses, .weights = {tokens.begin(), tokens.end()}, .step = 0};
+    return {
+        {"perplexity", "perplexity", total.value(), total.standard_error(), total.documents(), "perplexity", outcomes},
+        {"perplexity", "loss", total.mean_loss(), undefined, total.tokens(), "", {}}};
   }
 
   std::vector<std::string> texts_;

@@ -29,6 +29,8 @@ class EvaluationTask {
   virtual std::string_view name() const = 0;
   /// The columns of `Score::column` that this task fills, in a fixed order.
   virtual std::vector<std::string> columns() const = 0;
+  /// Those of them whose scores have outcomes.
+  virtual std::vector<std::string> interval_columns() const { return columns(); }
   virtual std::vector<Score> evaluate(const TaskRun& run) const = 0;
 };
 

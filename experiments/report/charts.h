@@ -11,10 +11,10 @@ namespace subspect::experiments::report {
 
 /// Utility and harmfulness over the energy kept, per basis, for the models whose scores fine-tuning moved and the
 /// parallel projections: the picture at the top. Energy over fraction where nothing was evaluated.
-std::vector<Plot> projection_picture(const std::vector<ProjectionRow>& rows);
+std::vector<Plot> projection_picture(const ProjectionTables& tables);
 
 /// Per mode: utility against harmfulness, either over the energy kept; and the energy kept over the fraction.
-std::vector<Plot> projection_charts(const std::vector<ProjectionRow>& rows);
+std::vector<Plot> projection_charts(const ProjectionTables& tables);
 
 /// Per granularity: mean MSO of each pair over the energy fraction, with its random baseline dashed; by layer where
 /// layers were stacked.
@@ -26,7 +26,14 @@ std::vector<Plot> spectrum_charts(const std::vector<SpectrumRow>& rows);
 /// MSO by layer per model with its control and random baseline, and over the energy fraction.
 std::vector<Plot> activation_charts(const std::vector<ActivationRow>& rows);
 
-/// Per task and metric: the models' values with their standard errors.
+/// Held-out accuracy of the probes by layer, per method.
+std::vector<Plot> probe_charts(const std::vector<ProbeRow>& rows);
+
+/// Cosines of the principal angles at the energy nearest to one half, mean over the groups, with those of random
+/// subspaces.
+std::vector<Plot> angle_charts(const std::vector<AngleRow>& rows);
+
+/// Per task and metric: the models' values with their intervals, or standard errors where there are none.
 std::vector<Plot> score_charts(const std::vector<ScoreRow>& rows);
 
 /// Loss curves (and, of a single run, learning rate, gradient norm and speed). Pointers must not be null.

@@ -8,23 +8,22 @@
 
 #include "experiments/report/markup.h"
 #include "experiments/report/score_claims.h"
-#include "experiments/report/statistics.h"
+#include "experiments/report/support.h"
+#include "experiments/statistics/summary.h"
 
 namespace subspect::experiments::report {
 
-namespace {
+using statistics::mean;
+using statistics::quantile;
 
-std::string lower_case(std::string text) {
-  for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return text;
-}
+namespace {
 
 /// The scores of base, aligned and fine-tuned models in an evaluation.
 ModelScores scores_of(const std::vector<ScoreRow>& rows) {
   ModelScores scores;
   for (const ScoreRow& row : rows) {
-    if (is_utility(row)) scores.add_utility(row.model, row.value);
-    if (is_harmfulness(row)) scores.add_harmfulness(row.model, row.value);
+    if (is_utility(row.metric)) scores.add_utility(row.model, row.value);
+    if (is_harmfulness(row.metric)) scores.add_harmfulness(row.model, row.value);
   }
   return scores;
 }
@@ -33,10 +32,17 @@ ModelScores scores_of(const std::vector<ScoreRow>& rows) {
 std::vector<Finding> single_findings(const RunFiles& run) {
   if (run.kind == "finetune") return training_findings(run);
   if (!run.results) return {};
-  if (run.kind == "projection") return projection_findings(projection_rows(*run.results));
+  if (run.kind == "projection") return projection_findings(projection_tables(run));
   if (run.kind == "overlap") return overlap_findings(overlap_rows(*run.results));
-  if (run.kind == "activations") return activation_findings(activation_rows(*run.results));
-  if (run.kind == "evaluate") return score_findings(score_rows(*run.results));
+  if (run.kind == "activations") {
+    const CsvTable* probes = run.other("probes.csv");
+    return activation_findings(activation_rows(*run.results), probes ? probe_rows(*probes) : std::vector<ProbeRow>{});
+  }
+  if (run.kind == "evaluate") {
+    const CsvTable* comparisons = run.other("comparisons.csv");
+    return score_findings(score_rows(*run.results),
+                          comparisons ? comparison_rows(*comparisons) : std::vector<ComparisonRow>{});
+  }
   return {};
 }
 
@@ -105,27 +111,23 @@ std::string effort(const Metrics& metrics) {
 
 }  // namespace
 
-bool is_utility(const ScoreRow& row) {
-  const std::string metric = lower_case(row.metric);
-  return metric == "utility" || metric == "accuracy" || metric.find("flexible") != std::string::npos;
-}
-
-bool is_harmfulness(const ScoreRow& row) {
-  const std::string metric = lower_case(row.metric);
-  return metric == "harmfulness" || metric == "harmfulness_mean" || metric == "mean_harmfulness";
-}
-
-std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const Thresholds& limits) {
+std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const std::vector<ComparisonRow>& comparisons,
+                                    const Thresholds& limits) {
   const ModelScores scores = scores_of(rows);
   std::vector<Finding> findings;
-  if (scores.has(Role::aligned) && scores.has(Role::harmful)) findings.push_back(harmfulness_claim(scores, limits));
-  if (scores.has(Role::aligned) && scores.has(Role::useful)) findings.push_back(utility_claim(scores, limits));
+  if (scores.has(Role::aligned) && scores.has(Role::harmful))
+    findings.push_back(harmfulness_claim(scores, comparisons, limits));
+  if (scores.has(Role::aligned) && scores.has(Role::useful))
+    findings.push_back(utility_claim(scores, comparisons, limits));
   if (!findings.empty()) return findings;
   for (const ScoreRow& row : rows) {
     if (findings.size() == 8) break;
     Finding fact{Verdict::fact, fmt::format("{}, {}", row.model, row.task),
                  fmt::format("{} is {}", row.metric, format_number(row.value))};
-    if (std::isfinite(row.standard_error)) fact.numbers += fmt::format(" ± {}", format_number(row.standard_error));
+    if (is_known(row.interval)) {
+      fact.numbers += fmt::format(" ({})", interval_text(row.interval, 3));
+    } else if (std::isfinite(row.standard_error))
+      fact.numbers += fmt::format(" ± {}", format_number(row.standard_error));
     if (std::isfinite(row.count))
       fact.numbers += fmt::format(" over {} samples", format_count(std::llround(row.count)));
     fact.numbers += ".";
@@ -157,7 +159,8 @@ std::string headline(const std::vector<Finding>& findings) {
     return std::count_if(findings.begin(), findings.end(), [&](const Finding& f) { return f.verdict == verdict; });
   };
   const auto yes = count(Verdict::yes), partly = count(Verdict::partly), no = count(Verdict::no);
-  const auto unmeasured = count(Verdict::unmeasured), all = yes + partly + no + unmeasured;
+  const auto unsupported = count(Verdict::unsupported), unmeasured = count(Verdict::unmeasured);
+  const auto all = yes + partly + no + unsupported + unmeasured;
   if (findings.empty()) return "There are no numbers yet.";
   if (all == 0) return "";
   if (yes == all) {
@@ -172,6 +175,7 @@ std::string headline(const std::vector<Finding>& findings) {
   if (yes > 0) parts.push_back(fmt::format("{} {}", yes, yes == 1 ? "holds" : "hold"));
   if (partly > 0) parts.push_back(fmt::format("{} {} in part", partly, partly == 1 ? "holds" : "hold"));
   if (no > 0) parts.push_back(fmt::format("{} {} not hold", no, no == 1 ? "does" : "do"));
+  if (unsupported > 0) parts.push_back(fmt::format("{} cannot be told from these data", unsupported));
   if (unmeasured > 0) parts.push_back(fmt::format("{} {} open", unmeasured, unmeasured == 1 ? "stays" : "stay"));
   for (size_t i = 0; i < parts.size(); ++i) {
     text += (i == 0 ? "" : i + 1 == parts.size() ? " and " : ", ") + parts[i];

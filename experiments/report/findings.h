@@ -12,11 +12,12 @@
 namespace subspect::experiments::report {
 
 enum class Verdict {
-  yes,         ///< the numbers show the claim
-  partly,      ///< a part of them does
-  no,          ///< they do not
-  unmeasured,  ///< they cannot tell
-  fact         ///< no claim of the paper, only what happened
+  yes,          ///< the numbers show the claim
+  partly,       ///< a part of them does
+  no,           ///< they do not
+  unsupported,  ///< they were measured, and their intervals allow both
+  unmeasured,   ///< they were not measured
+  fact          ///< no claim of the paper, only what happened
 };
 
 /// A claim, whether the numbers bear it out, and the numbers in a sentence or two. Plain text, not escaped.
@@ -26,7 +27,8 @@ struct Finding {
   std::string numbers;
 };
 
-/// Thresholds behind the verdicts, so that the page can say them.
+/// Thresholds behind the verdicts, so that the page can say them. A verdict is given where the whole interval of 95 %
+/// is on one side of the threshold; otherwise the claim is unsupported.
 struct Thresholds {
   double harmfulness_rise = 1.0;     ///< points, harmful over aligned
   double utility_rise = 0.05;        ///< useful over aligned
@@ -38,11 +40,13 @@ struct Thresholds {
   double control_share = 0.5;        ///< of the excess of the split-half control over chance
 };
 
-std::vector<Finding> projection_findings(const std::vector<ProjectionRow>& rows, const Thresholds& limits = {});
+std::vector<Finding> projection_findings(const ProjectionTables& tables, const Thresholds& limits = {});
 std::vector<Finding> overlap_findings(const std::vector<OverlapRow>& rows, const Thresholds& limits = {});
-std::vector<Finding> activation_findings(const std::vector<ActivationRow>& rows, const Thresholds& limits = {});
+std::vector<Finding> activation_findings(const std::vector<ActivationRow>& rows, const std::vector<ProbeRow>& probes,
+                                         const Thresholds& limits = {});
 /// Of an evaluation: the two claims about fine-tuning where the models allow them, else the scores as facts.
-std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const Thresholds& limits = {});
+std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const std::vector<ComparisonRow>& comparisons,
+                                    const Thresholds& limits = {});
 std::vector<Finding> training_findings(const RunFiles& run);
 
 /// Everything found in a run; in a study, the claims of its stages, each made once (a projection's scores go before
@@ -51,9 +55,5 @@ std::vector<Finding> run_findings(const RunFiles& run);
 
 /// One sentence over them: how many of the claims hold.
 std::string headline(const std::vector<Finding>& findings);
-
-/// Whether a score row is a utility (higher is more useful) or the mean harmfulness.
-bool is_utility(const ScoreRow& row);
-bool is_harmfulness(const ScoreRow& row);
 
 }  // namespace subspect::experiments::report

@@ -9,9 +9,14 @@
 
 #include "experiments/report/charts.h"
 #include "experiments/report/markup.h"
-#include "experiments/report/statistics.h"
+#include "experiments/report/support.h"
+#include "experiments/statistics/summary.h"
 
 namespace subspect::experiments::report {
+
+using statistics::interpolate;
+using statistics::mean;
+using statistics::quantile;
 
 namespace {
 
@@ -103,17 +108,17 @@ double layer_number(const std::string& group) {
 
 /// The measured energy nearest to one half.
 template <class Row>
-double middle_energy(const std::vector<Row>& rows) {
+double middle_energy(const std::vector<Row>& rows, double Row::*value) {
   double chosen = std::nan("");
   for (const Row& row : rows) {
-    if (std::isnan(row.mso)) continue;
+    if (std::isnan(row.*value)) continue;
     if (std::isnan(chosen) || std::abs(row.energy - 0.5) < std::abs(chosen - 0.5)) chosen = row.energy;
   }
   return chosen;
 }
 
 Plot pairs_over_layers(const std::vector<OverlapRow>& rows, const std::vector<std::string>& pairs) {
-  const double energy = middle_energy(rows);
+  const double energy = middle_energy(rows, &OverlapRow::mso);
   Plot plot;
   plot.name = "mso-by-layer";
   plot.title = fmt::format("Overlap of the updates' subspaces in each layer, at energy {}", format_number(energy));
@@ -186,13 +191,19 @@ Series mean_spectrum(const std::string& model, const std::vector<Spectrum>& spec
 }
 
 Series layer_series(const std::vector<ActivationRow>& rows, const std::string& model, double energy,
-                    double ActivationRow::*value, const std::string& name, Style style) {
-  Series series{name, style, {}, false, false, true};
+                    double ActivationRow::*value, Interval ActivationRow::*interval, const std::string& name,
+                    Style style) {
+  Series series{name, style, {}, style.marker == Marker::none, false, true};
   for (const ActivationRow& row : rows) {
     if (row.model != model || row.energy != energy) continue;
     Point point{row.layer, row.*value};
     point.tooltip =
         fmt::format("{}, {}, layer {}: {}", model, name, format_number(row.layer), format_fixed(point.y, 3));
+    if (const Interval& bounds = row.*interval; is_known(bounds)) {
+      point.low = bounds.low;
+      point.high = bounds.high;
+      point.tooltip += fmt::format(" ({})", interval_text(bounds, 3));
+    }
     series.points.push_back(point);
   }
   std::sort(series.points.begin(), series.points.end(), [](const Point& a, const Point& b) { return a.x < b.x; });
@@ -204,17 +215,21 @@ Plot model_layers(const std::vector<ActivationRow>& rows, const std::string& mod
   plot.name = "activations-" + slug(model);
   plot.title = fmt::format("Activations of {}: useful against harmful prompts", model);
   plot.caption = fmt::format(
-      "Subspaces that hold {} of the activations' energy. The control compares two halves of the "
-      "useful prompts.",
+      "Subspaces that hold {} of the activations' energy. The control compares two halves of the useful prompts; the "
+      "halves have as many prompts as the control. Bars: 95 % over prompts; the band holds 95 % of random subspaces.",
       format_number(energy));
   plot.x = {"Layer (0 = embeddings)", Scale::linear, {}, {}, {}};
   plot.y = overlap_axis();
-  plot.series.push_back(layer_series(rows, model, energy, &ActivationRow::mso, "useful / harmful",
-                                     {0, Join::line, Dash::solid, Marker::circle, false, false}));
-  plot.series.push_back(layer_series(rows, model, energy, &ActivationRow::control, "control: useful / useful",
+  plot.series.push_back(layer_series(rows, model, energy, &ActivationRow::mso, &ActivationRow::interval,
+                                     "useful / harmful", {0, Join::line, Dash::solid, Marker::circle, false, false}));
+  plot.series.push_back(layer_series(rows, model, energy, &ActivationRow::halves, &ActivationRow::halves_interval,
+                                     "halves: useful / harmful",
+                                     {4, Join::line, Dash::dashed, Marker::square, true, false}));
+  plot.series.push_back(layer_series(rows, model, energy, &ActivationRow::control, &ActivationRow::control_interval,
+                                     "control: useful / useful",
                                      {2, Join::line, Dash::dotted, Marker::triangle, false, false}));
-  plot.series.push_back(layer_series(rows, model, energy, &ActivationRow::random, "random baseline",
-                                     {ink, Join::line, Dash::dashed, Marker::none, false, false}));
+  plot.series.push_back(layer_series(rows, model, energy, &ActivationRow::random, &ActivationRow::random_interval,
+                                     "random baseline", {ink, Join::line, Dash::dashed, Marker::none, false, false}));
   return plot;
 }
 
@@ -278,11 +293,95 @@ std::vector<Plot> spectrum_charts(const std::vector<SpectrumRow>& rows) {
 }
 
 std::vector<Plot> activation_charts(const std::vector<ActivationRow>& rows) {
-  const double energy = middle_energy(rows);
+  const double energy = middle_energy(rows, &ActivationRow::mso);
   const auto models = distinct(rows, [](const ActivationRow& row) -> const std::string& { return row.model; });
   std::vector<Plot> plots;
   for (const std::string& model : models) plots.push_back(model_layers(rows, model, energy));
   plots.push_back(models_over_energy(rows, models));
+  keep_drawable(plots);
+  return plots;
+}
+
+std::vector<Plot> probe_charts(const std::vector<ProbeRow>& rows) {
+  std::vector<Plot> plots;
+  for (const std::string& method :
+       distinct(rows, [](const ProbeRow& row) -> const std::string& { return row.method; })) {
+    Plot plot;
+    plot.name = "probe-" + slug(method);
+    plot.title = fmt::format("Telling harmful from useful prompts: {}",
+                             method == "linear_probe" ? "linear probe" : "difference of means");
+    plot.caption =
+        "Cross-validated: each prompt is judged by a direction found on other prompts. Bars: 95 % over prompts.";
+    plot.x = {"Layer (0 = embeddings)", Scale::linear, {}, {}, {}};
+    plot.y = {"Held-out accuracy", Scale::linear, 0.4, 1.0, {}};
+    plot.guides = {{0.5, "chance"}};
+    const auto models = distinct(rows, [](const ProbeRow& row) -> const std::string& { return row.model; });
+    for (size_t i = 0; i < std::min<size_t>(models.size(), palette_size); ++i) {
+      Series series{models[i], numbered_style(i), {}, false, false, true};
+      for (const ProbeRow& row : rows) {
+        if (row.model != models[i] || row.method != method) continue;
+        Point point{row.layer, row.accuracy, row.interval.low, row.interval.high};
+        point.tooltip = fmt::format("{}, layer {}: {} ({})", row.model, format_number(row.layer),
+                                    format_fixed(row.accuracy, 3), interval_text(row.interval, 3));
+        series.points.push_back(std::move(point));
+      }
+      plot.series.push_back(std::move(series));
+    }
+    plots.push_back(std::move(plot));
+  }
+  keep_drawable(plots);
+  return plots;
+}
+
+namespace {
+
+/// The cosines of one pair by the number of the angle, over the groups that have so many.
+struct AngleProfile {
+  std::map<double, std::vector<double>> cosine, random_high;
+};
+
+AngleProfile angle_profile(const std::vector<AngleRow>& rows, const std::string& pair, double energy) {
+  constexpr double most = 12;  // few groups have more, and theirs are near a right angle
+  AngleProfile profile;
+  for (const AngleRow& row : rows) {
+    if (row.pair != pair || row.energy != energy || row.index > most) continue;
+    profile.cosine[row.index].push_back(row.cosine);
+    profile.random_high[row.index].push_back(row.random_interval.high);
+  }
+  return profile;
+}
+
+}  // namespace
+
+std::vector<Plot> angle_charts(const std::vector<AngleRow>& rows) {
+  const double energy = middle_energy(rows, &AngleRow::cosine);
+  Plot plot;
+  plot.name = "angles";
+  plot.title = fmt::format("Principal angles of the updates' subspaces at energy {}", format_number(energy));
+  plot.caption =
+      "The smallest angles, mean over the tensors and layers that have so many. Dashed: 97.5 % of random subspaces of "
+      "the same ranks stay below.";
+  plot.x = {"Number of the angle, smallest first", Scale::linear, {}, {}, {}};
+  plot.y = {"Cosine of the angle", Scale::linear, 0.0, 1.0, {}};
+  const auto pairs = distinct(rows, [](const AngleRow& row) -> const std::string& { return row.pair; });
+  for (size_t i = 0; i < std::min<size_t>(pairs.size(), palette_size); ++i) {
+    const AngleProfile profile = angle_profile(rows, pairs[i], energy);
+    Style style = numbered_style(i);
+    style.marker = Marker::none;
+    Style dashed = style;
+    dashed.dash = Dash::dashed;
+    Series measured{pairs[i], style, {}, false, false, true};
+    Series random{pairs[i] + ", random", dashed, {}, false, false, false};
+    for (const auto& [index, cosines] : profile.cosine) {
+      measured.points.push_back({index, mean(cosines)});
+      random.points.push_back({index, mean(profile.random_high.at(index))});
+    }
+    plot.series.push_back(std::move(measured));
+    plot.series.push_back(std::move(random));
+  }
+  finish_legend(plot);
+  plot.legend.back().label = "random, 97.5 % quantile";
+  std::vector<Plot> plots{std::move(plot)};
   keep_drawable(plots);
   return plots;
 }

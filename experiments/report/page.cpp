@@ -29,6 +29,8 @@ VerdictText verdict_text(Verdict verdict) {
       return {"partly", "≈", "Partly"};
     case Verdict::no:
       return {"no", "✕", "No"};
+    case Verdict::unsupported:
+      return {"unsupported", "±", "Unclear"};
     case Verdict::unmeasured:
       return {"unmeasured", "?", "Open"};
     case Verdict::fact:

@@ -19,7 +19,7 @@ h1,h2,.headline{font-family:"Iowan Old Style","Palatino Linotype",Palatino,"Book
 h1{font-size:clamp(1.7rem,1.2rem + 2.2vw,2.7rem);line-height:1.12;font-weight:600;letter-spacing:-.01em;
   margin:.15em 0 .3em;overflow-wrap:anywhere}
 h2{font-size:1.5rem;line-height:1.2;font-weight:600;margin:0 0 .7em}
-h3{font-size:1rem;line-height:1.35;font-weight:650;margin:0}
+h3{font-size:1rem;line-height:1.35;font-weight:650;margin:0}section>h3{margin:1.8rem 0 .6rem}
 a{color:var(--accent);text-underline-offset:.18em;text-decoration-thickness:1px}
 section{margin:52px 0 0;min-width:0}
 section+section{border-top:1px solid var(--rule);padding-top:34px}

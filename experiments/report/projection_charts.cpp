@@ -7,9 +7,12 @@
 
 #include "experiments/report/charts.h"
 #include "experiments/report/markup.h"
-#include "experiments/report/statistics.h"
+#include "experiments/report/support.h"
+#include "experiments/statistics/summary.h"
 
 namespace subspect::experiments::report {
+
+using statistics::mean;
 
 namespace {
 
@@ -48,14 +51,14 @@ std::vector<Cell> cells(const std::vector<ProjectionRow>& rows, const std::strin
 /// Everything about names and looks that the plots of one table share.
 class Projections {
  public:
-  explicit Projections(const std::vector<ProjectionRow>& rows) : rows_(rows) {
-    for (const std::string& basis : distinct(rows, basis_of)) {
+  explicit Projections(const ProjectionTables& tables) : tables_(tables), rows_(tables.rows) {
+    for (const std::string& basis : distinct(rows_, basis_of)) {
       if (basis != "none" && !basis.empty()) bases_.push_back(basis);
     }
-    for (const std::string& mode : distinct(rows, mode_of)) {
+    for (const std::string& mode : distinct(rows_, mode_of)) {
       if (mode != "none" && !mode.empty()) modes_.push_back(mode);
     }
-    for (const ProjectionRow& row : rows) {
+    for (const ProjectionRow& row : rows_) {
       if (row.basis != "none" && std::find(models_.begin(), models_.end(), row.model) == models_.end()) {
         models_.push_back(row.model);
       }
@@ -127,11 +130,31 @@ class Projections {
   Plot energy_over_fraction(const std::string& mode) const;
 
  private:
-  Point energy_point(const Cell& cell, const std::vector<double>& values, const std::string& name) const {
+  /// The interval of a score over prompts; unprojected models have the basis and mode "none". NaN where the run has no
+  /// cells.csv.
+  Interval score_interval(Value value, const std::string& model, const std::string& basis, const std::string& mode,
+                          double fraction) const {
+    for (const CellRow& row : tables_.cells) {
+      const bool same_fraction = row.fraction == fraction || (std::isnan(row.fraction) && std::isnan(fraction));
+      if (row.model != model || row.basis != basis || row.mode != mode || !same_fraction) continue;
+      return value == &ProjectionRow::harmfulness ? row.harmfulness_interval : row.utility_interval;
+    }
+    return {};
+  }
+
+  static void set_bounds(Point& point, const Interval& interval) {
+    if (!is_known(interval)) return;
+    point.low = interval.low;
+    point.high = interval.high;
+    point.tooltip += fmt::format(" ({})", interval_text(interval, 3));
+  }
+
+  Point energy_point(const Cell& cell, const std::vector<double>& values, const std::string& name,
+                     const Interval& interval) const {
     Point point{mean(cell.energy), mean(values)};
-    if (values.size() > 1) point.low = quantile(values, 0), point.high = quantile(values, 1);
     point.tooltip = fmt::format("{}, fraction {}: {} with {} of the energy", name, format_number(cell.fraction),
                                 format_fixed(point.y, 3), format_fixed(point.x, 3));
+    set_bounds(point, interval);
     return point;
   }
 
@@ -141,15 +164,18 @@ class Projections {
     if (const ProjectionRow* start = aligned(); start && std::isfinite(start->*value)) {
       Point end{0, start->*value};
       end.tooltip = fmt::format("{}: {}, no update", start->model, format_fixed(end.y, 3));
+      set_bounds(end, score_interval(value, start->model, "none", "none", std::nan("")));
       points.insert(points.begin(), end);
     }
     if (const ProjectionRow* whole = unprojected(model); whole && std::isfinite(whole->*value)) {
       Point end{1, whole->*value};
       end.tooltip = fmt::format("{}: {}, the whole update", model, format_fixed(end.y, 3));
+      set_bounds(end, score_interval(value, model, "none", "none", std::nan("")));
       points.push_back(end);
     }
   }
 
+  const ProjectionTables& tables_;
   const std::vector<ProjectionRow>& rows_;
   std::vector<std::string> bases_, modes_, models_;
 };
@@ -189,6 +215,7 @@ Plot Projections::over_energy(Value value, const std::string& mode, const std::v
   plot.title = fmt::format("{} over energy kept, {}", is_harm(value) ? "Harmfulness" : "Utility", mode_words(mode));
   plot.caption =
       mode_caption(mode) + " Colour is the basis; lines start at the aligned model and end at the whole update.";
+  if (!tables_.cells.empty()) plot.caption += " Bars: 95 % over prompts, of the mean over the draws.";
   plot.x = energy_axis();
   plot.y = is_harm(value) ? harmfulness_axis() : utility_axis();
   plot.legend = legend(models);
@@ -196,7 +223,8 @@ Plot Projections::over_energy(Value value, const std::string& mode, const std::v
     for (const std::string& basis : bases_) {
       Series series{fmt::format("{}, {}", model, basis), style(model, basis), {}, false, false, true};
       for (const Cell& cell : cells(rows_, model, basis, mode)) {
-        series.points.push_back(energy_point(cell, is_harm(value) ? cell.harmfulness : cell.utility, series.label));
+        series.points.push_back(energy_point(cell, is_harm(value) ? cell.harmfulness : cell.utility, series.label,
+                                             score_interval(value, model, basis, mode, cell.fraction)));
       }
       add_ends(series.points, value, model);
       plot.series.push_back(std::move(series));
@@ -248,7 +276,7 @@ Plot Projections::energy_over_fraction(const std::string& mode) const {
   Plot plot;
   plot.name = fmt::format("energy-fraction-{}", slug(mode));
   plot.title = fmt::format("Energy kept over the fraction of directions, {}", mode_words(mode));
-  plot.caption = mode_caption(mode);
+  plot.caption = mode_caption(mode) + " Bars: 95 % over the draws of random bases.";
   plot.x = {"Directions in the basis (share of the rank)", Scale::linear, 0.0, 1.0, {}};
   plot.y = energy_axis();
   plot.legend = legend(models_);
@@ -257,7 +285,7 @@ Plot Projections::energy_over_fraction(const std::string& mode) const {
       Series series{fmt::format("{}, {}", model, basis), style(model, basis), {}, false, false, true};
       for (const Cell& cell : cells(rows_, model, basis, mode)) {
         Point point{cell.fraction, mean(cell.energy)};
-        if (cell.energy.size() > 1) point.low = quantile(cell.energy, 0), point.high = quantile(cell.energy, 1);
+        set_bounds(point, statistics::student_interval(cell.energy));
         series.points.push_back(point);
       }
       std::sort(series.points.begin(), series.points.end(), [](const Point& a, const Point& b) { return a.x < b.x; });
@@ -275,8 +303,8 @@ std::string first_mode(const Projections& projections) {
 
 }  // namespace
 
-std::vector<Plot> projection_picture(const std::vector<ProjectionRow>& rows) {
-  const Projections projections(rows);
+std::vector<Plot> projection_picture(const ProjectionTables& tables) {
+  const Projections projections(tables);
   const std::string mode = first_mode(projections);
   std::vector<Plot> plots;
   const Value utility = &ProjectionRow::utility, harmfulness = &ProjectionRow::harmfulness;
@@ -292,8 +320,8 @@ std::vector<Plot> projection_picture(const std::vector<ProjectionRow>& rows) {
   return plots;
 }
 
-std::vector<Plot> projection_charts(const std::vector<ProjectionRow>& rows) {
-  const Projections projections(rows);
+std::vector<Plot> projection_charts(const ProjectionTables& tables) {
+  const Projections projections(tables);
   std::vector<Plot> plots;
   for (const std::string& mode : projections.modes()) {
     plots.push_back(projections.plane(mode));

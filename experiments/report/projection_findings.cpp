@@ -8,13 +8,15 @@
 #include "experiments/report/findings.h"
 #include "experiments/report/markup.h"
 #include "experiments/report/score_claims.h"
-#include "experiments/report/statistics.h"
+#include "experiments/report/support.h"
+#include "experiments/statistics/summary.h"
 
 namespace subspect::experiments::report {
 
-namespace {
+using statistics::mean;
+using statistics::quantile;
 
-using Curve = std::vector<std::pair<double, double>>;
+namespace {
 
 bool is_projected(const ProjectionRow& row) {
   return row.basis != "none";
@@ -33,15 +35,14 @@ ModelScores unprojected_scores(const std::vector<ProjectionRow>& rows) {
 /// One of the two scores, its name, and the roles in which fine-tuning moves it.
 struct Score {
   const char* name;
-  double ProjectionRow::*value;
+  bool (*is_metric)(const std::string& metric);
   double (ModelScores::*of_role)(Role) const;
   Role moved_by;
   double least_range;  ///< a smaller change by fine-tuning says nothing about projections
 };
 
-const Score utility_score{"utility", &ProjectionRow::utility, &ModelScores::utility, Role::useful, 0.05};
-const Score harmfulness_score{"harmfulness", &ProjectionRow::harmfulness, &ModelScores::harmfulness, Role::harmful,
-                              0.5};
+const Score utility_score{"utility", is_utility, &ModelScores::utility, Role::useful, 0.05};
+const Score harmfulness_score{"harmfulness", is_harmfulness, &ModelScores::harmfulness, Role::harmful, 0.5};
 
 /// Whether fine-tuning moved this score of models with that role far enough to follow it down.
 bool moves(const Score& score, const ModelScores& scores, Role role) {
@@ -49,91 +50,96 @@ bool moves(const Score& score, const ModelScores& scores, Role role) {
   return (scores.*score.of_role)(role) - (scores.*score.of_role)(Role::aligned) >= score.least_range;
 }
 
-/// Mean gap between the bases' curves at equal energy, in the score's units and as a part of its range.
-struct Gap {
-  double absolute = std::nan("");
-  double relative = std::nan("");
-};
-
-/// The score over energy for each basis, from the aligned model (no energy) to the unprojected one (all of it).
-std::map<std::string, Curve> basis_curves(const Score& score, const std::vector<ProjectionRow>& rows,
-                                          const std::string& model, double aligned, double unprojected) {
-  std::map<std::string, Curve> curves;
-  for (const ProjectionRow& row : rows) {
-    const double value = row.*score.value;
-    if (!is_projected(row) || row.mode != "same" || row.model != model) continue;
-    if (std::isfinite(row.energy_kept) && std::isfinite(value)) curves[row.basis].emplace_back(row.energy_kept, value);
-  }
-  for (auto& entry : curves) {
-    entry.second.emplace_back(0.0, aligned);
-    entry.second.emplace_back(1.0, unprojected);
-    std::sort(entry.second.begin(), entry.second.end());
-  }
-  return curves;
-}
-
-/// How often more energy kept means the higher score (`concordance`), in parallel projections: along the curve of each
-/// basis, for the models that were fine-tuned to move this score (the contaminated ones where there are no others),
-/// averaged. Differences of up to a tenth of what fine-tuning moved count as none.
-double agreement(const Score& score, const std::vector<ProjectionRow>& rows, const ModelScores& scores) {
-  const auto models = distinct(rows, [](const ProjectionRow& row) -> const std::string& { return row.model; });
-  const bool pure = std::any_of(models.begin(), models.end(),
-                                [&](const std::string& model) { return role_of(model) == score.moved_by; });
+/// The trends of the models that were fine-tuned to move this score (the contaminated ones where there are no others):
+/// mean concordance and the widest interval. NaN where there are none.
+TrendRow trend_of(const Score& score, const ProjectionTables& tables, const ModelScores& scores) {
+  const auto of_score = [&](const TrendRow& row) { return score.is_metric(row.metric); };
+  const bool pure = std::any_of(tables.trends.begin(), tables.trends.end(), [&](const TrendRow& row) {
+    return of_score(row) && role_of(row.model) == score.moved_by;
+  });
   const Role role = pure ? score.moved_by : Role::contaminated;
-  const double aligned = (scores.*score.of_role)(Role::aligned), unprojected = (scores.*score.of_role)(role);
-  std::vector<double> shares;
-  for (const std::string& model : models) {
-    if (role_of(model) != role || !moves(score, scores, role)) continue;
-    for (const auto& entry : basis_curves(score, rows, model, aligned, unprojected)) {
-      shares.push_back(concordance(entry.second, 0.1 * std::abs(unprojected - aligned)));
-    }
+  std::vector<double> values, lows, highs;
+  for (const TrendRow& row : tables.trends) {
+    if (!of_score(row) || role_of(row.model) != role || !moves(score, scores, role)) continue;
+    values.push_back(row.value);
+    lows.push_back(row.interval.low);
+    highs.push_back(row.interval.high);
   }
-  return mean(shares);
+  return {"", score.name, mean(values), {quantile(lows, 0), quantile(highs, 1)}};
 }
 
-Finding falls_together(const std::vector<ProjectionRow>& rows, const ModelScores& scores, const Thresholds& limits) {
+/// Yes where at least `limit` of the pairs agree and, by the interval, more than half do; no where the interval stays
+/// below the limit.
+Verdict follows(const TrendRow& trend, double limit) {
+  if (!is_known(trend.interval)) return Verdict::unsupported;
+  if (trend.value >= limit && trend.interval.low > 0.5) return Verdict::yes;
+  return trend.interval.high < limit ? Verdict::no : Verdict::unsupported;
+}
+
+Finding falls_together(const ProjectionTables& tables, const ModelScores& scores, const Thresholds& limits) {
   Finding finding{Verdict::unmeasured, "Utility and harmfulness fall together as the update's energy is removed", ""};
-  const double utility = agreement(utility_score, rows, scores), harm = agreement(harmfulness_score, rows, scores);
-  const bool know_utility = std::isfinite(utility), know_harm = std::isfinite(harm);
-  if (!know_utility && !know_harm) {
+  std::vector<Verdict> verdicts;
+  std::vector<std::string> parts;
+  for (const Score* score : {&utility_score, &harmfulness_score}) {
+    const TrendRow trend = trend_of(*score, tables, scores);
+    if (!std::isfinite(trend.value)) {
+      parts.push_back(fmt::format("the higher {} in a share that was not measured", score->name));
+      continue;
+    }
+    verdicts.push_back(follows(trend, limits.concordance));
+    parts.push_back(fmt::format("the higher {} in {} % of pairs ({})", score->name, format_fixed(100 * trend.value, 0),
+                                interval_text({100 * trend.interval.low, 100 * trend.interval.high}, 0)));
+  }
+  if (verdicts.empty()) {
     finding.numbers = "No projected model was evaluated whose score fine-tuning had moved.";
     return finding;
   }
-  const auto holds = [&](double value) { return std::isfinite(value) && value >= limits.concordance; };
-  const bool both = holds(utility) && holds(harm), either = holds(utility) || holds(harm);
-  finding.verdict = both ? Verdict::yes : either ? Verdict::partly : Verdict::no;
-  const auto say = [](bool known, double value) {
-    return known ? fmt::format("{} % of pairs", format_fixed(100 * value, 0)) : std::string("not measured");
-  };
-  finding.numbers = fmt::format(
-      "Where two parallel projections onto one basis differ, the one that keeps more energy has the higher utility in "
-      "{} "
-      "and the higher harmfulness in {}.",
-      say(know_utility, utility), say(know_harm, harm));
-  if (!both) {
+  finding.verdict = verdicts.size() < 2 && combined(verdicts) == Verdict::yes ? Verdict::partly : combined(verdicts);
+  finding.numbers =
+      fmt::format("Where two parallel projections onto one basis differ, the one that keeps more energy has {} and {}.",
+                  parts[0], parts[1]);
+  if (finding.verdict != Verdict::yes) {
     finding.numbers += fmt::format(" At least {} % in both would count as falling together.",
                                    format_fixed(100 * limits.concordance, 0));
+  }
+  if (finding.verdict == Verdict::unsupported) {
+    finding.numbers += unsupported_text("more or other prompts could change the answer");
   }
   return finding;
 }
 
-Gap basis_gap(const Score& score, const std::vector<ProjectionRow>& rows, const ModelScores& scores) {
-  std::vector<double> absolute, relative;
-  const double aligned = (scores.*score.of_role)(Role::aligned);
-  for (const std::string& model :
-       distinct(rows, [](const ProjectionRow& row) -> const std::string& { return row.model; })) {
-    if (!moves(score, scores, role_of(model))) continue;
-    const double unprojected = (scores.*score.of_role)(role_of(model));
-    const auto curves = basis_curves(score, rows, model, aligned, unprojected);
-    if (curves.size() < 2) continue;
-    for (int step = 1; step < 20; ++step) {
-      std::vector<double> values;
-      for (const auto& entry : curves) values.push_back(interpolate(entry.second, step / 20.0));
-      absolute.push_back(quantile(values, 1) - quantile(values, 0));
-      relative.push_back(absolute.back() / std::abs(unprojected - aligned));
-    }
+/// The bases' differences at equal energy in one score, as shares of what fine-tuning moved: the largest one, and the
+/// verdict of all.
+struct BasisGap {
+  Verdict verdict = Verdict::unmeasured;
+  double largest = std::nan("");  ///< signed
+  Interval interval;              ///< of the largest
+  std::string bases;              ///< "random against top_k (useful)"
+};
+
+BasisGap basis_gap(const Score& score, const ProjectionTables& tables, const ModelScores& scores, double limit) {
+  BasisGap gap;
+  std::vector<Verdict> verdicts;
+  for (const ComparisonRow& row : tables.comparisons) {
+    if (row.family != "equal_energy" || !score.is_metric(row.metric)) continue;
+    const Role role = role_of(row.model);
+    if (!moves(score, scores, role)) continue;
+    const double range = (scores.*score.of_role)(role) - (scores.*score.of_role)(Role::aligned);
+    const Interval relative{row.interval.low / range, row.interval.high / range};
+    const bool inside = is_known(relative) && relative.low >= -limit && relative.high <= limit;
+    const bool beyond = is_known(relative) && (relative.low > limit || relative.high < -limit);
+    const bool outside = beyond && row.p_holm <= significance_level;
+    verdicts.push_back(inside ? Verdict::yes : outside ? Verdict::no : Verdict::unsupported);
+    if (std::isfinite(gap.largest) && std::abs(row.difference / range) <= std::abs(gap.largest)) continue;
+    gap.largest = row.difference / range;
+    gap.interval = relative;
+    gap.bases = fmt::format("{} against {} ({})", row.basis, row.against, row.model);
   }
-  return {mean(absolute), mean(relative)};
+  // One pair of bases that differs refutes the claim; all pairs must be alike to bear it out.
+  const bool refuted = std::find(verdicts.begin(), verdicts.end(), Verdict::no) != verdicts.end();
+  const bool open = std::find(verdicts.begin(), verdicts.end(), Verdict::unsupported) != verdicts.end();
+  if (!verdicts.empty()) gap.verdict = refuted ? Verdict::no : open ? Verdict::unsupported : Verdict::yes;
+  return gap;
 }
 
 /// "At the same fraction (0.25), top_k keeps 41 % of the energy and random 17 %." for the fraction nearest a quarter.
@@ -153,88 +159,103 @@ std::string energy_aside(const std::vector<ProjectionRow>& rows) {
                      format_fixed(mean(energies["top_k"]), 2), format_fixed(mean(energies["random"]), 2));
 }
 
-Finding energy_decides(const std::vector<ProjectionRow>& rows, const ModelScores& scores, const Thresholds& limits) {
+Finding energy_decides(const ProjectionTables& tables, const ModelScores& scores, const Thresholds& limits) {
   Finding finding{Verdict::unmeasured, "Energy decides, not the basis", ""};
-  const Gap utility = basis_gap(utility_score, rows, scores), harm = basis_gap(harmfulness_score, rows, scores);
-  const bool know_utility = std::isfinite(utility.relative), know_harm = std::isfinite(harm.relative);
-  if (!know_utility && !know_harm) {
+  std::vector<Verdict> verdicts;
+  std::string parts;
+  for (const Score* score : {&utility_score, &harmfulness_score}) {
+    const BasisGap gap = basis_gap(*score, tables, scores, limits.basis_gap);
+    if (gap.verdict == Verdict::unmeasured) continue;
+    verdicts.push_back(gap.verdict);
+    parts += fmt::format("{} {} % of its range in {} ({}; {})", parts.empty() ? "" : ", and",
+                         format_fixed(100 * gap.largest, 0), score->name, gap.bases,
+                         interval_text({100 * gap.interval.low, 100 * gap.interval.high}, 0));
+  }
+  if (verdicts.empty()) {
     finding.numbers = "Evaluated projections onto at least two bases would be needed.";
     return finding;
   }
-  const auto close = [&](const Gap& gap) { return std::isfinite(gap.relative) && gap.relative <= limits.basis_gap; };
-  const int measured = know_utility + know_harm, near = close(utility) + close(harm);
-  finding.verdict = near == measured ? Verdict::yes : near > 0 ? Verdict::partly : Verdict::no;
-  std::string parts;
-  if (know_utility) {
-    parts =
-        fmt::format("{} in utility ({:.0f} % of its range)", format_fixed(utility.absolute, 2), 100 * utility.relative);
-  }
-  if (know_harm) {
-    parts += fmt::format("{}{} points in harmfulness ({:.0f} %)", parts.empty() ? "" : " and ",
-                         format_fixed(harm.absolute, 2), 100 * harm.relative);
-  }
-  finding.numbers = fmt::format("At equal energy the bases are on average {} apart.{}", parts, energy_aside(rows));
+  finding.verdict = combined(verdicts);
+  finding.numbers = fmt::format("At equal energy, averaged from 5 to 95 %, the bases differ most by{}.{}", parts,
+                                energy_aside(tables.rows));
   if (finding.verdict != Verdict::yes) {
-    finding.numbers += fmt::format(" Up to {:.0f} % would count as the same.", 100 * limits.basis_gap);
+    finding.numbers += fmt::format(" Intervals within {:.0f} % would count as the same.", 100 * limits.basis_gap);
+  }
+  if (finding.verdict == Verdict::unsupported) {
+    finding.numbers += unsupported_text("the intervals allow both that the bases differ and that they do not");
   }
   return finding;
 }
 
 /// The contaminated model's projections orthogonal to the alignment, most energy kept first.
-std::vector<ProjectionRow> orthogonal_rows(const std::vector<ProjectionRow>& rows) {
-  std::vector<ProjectionRow> chosen;
-  for (const ProjectionRow& row : rows) {
-    const bool wanted = row.basis == "top_k" && row.mode == "orth" && role_of(row.model) == Role::contaminated;
-    if (wanted && std::isfinite(row.harmfulness) && std::isfinite(row.energy_kept)) chosen.push_back(row);
+std::vector<CellRow> orthogonal_cells(const std::vector<CellRow>& cells) {
+  std::vector<CellRow> chosen;
+  for (const CellRow& cell : cells) {
+    const bool wanted = cell.basis == "top_k" && cell.mode == "orth" && role_of(cell.model) == Role::contaminated;
+    if (wanted && std::isfinite(cell.harmfulness) && std::isfinite(cell.energy_kept)) chosen.push_back(cell);
   }
   std::stable_sort(chosen.begin(), chosen.end(),
-                   [](const ProjectionRow& a, const ProjectionRow& b) { return a.energy_kept > b.energy_kept; });
+                   [](const CellRow& a, const CellRow& b) { return a.energy_kept > b.energy_kept; });
   return chosen;
 }
 
-/// Whether one of them removes half of the added harmfulness and keeps nine tenths of the added utility.
-const ProjectionRow* separating(const std::vector<ProjectionRow>& rows, const ModelScores& scores) {
+/// Whether a projection removes half of the added harmfulness and keeps nine tenths of the added utility.
+Verdict separates(const CellRow& cell, const ModelScores& scores) {
   const double harm = scores.harmfulness(Role::contaminated), safe = scores.harmfulness(Role::aligned);
   const double best = scores.utility(Role::contaminated), start = scores.utility(Role::aligned);
-  for (const ProjectionRow& row : rows) {
-    const bool safer = row.harmfulness <= safe + 0.5 * (harm - safe);
-    const bool useful = std::isfinite(row.utility) && row.utility >= start + 0.9 * (best - start);
-    if (safer && useful) return &row;
-  }
-  return nullptr;
+  const Verdict safer = at_most(cell.harmfulness_interval, safe + 0.5 * (harm - safe));
+  const Verdict useful = at_least(cell.utility_interval, start + 0.9 * (best - start));
+  if (safer == Verdict::no || useful == Verdict::no) return Verdict::no;
+  return safer == Verdict::yes && useful == Verdict::yes ? Verdict::yes : Verdict::unsupported;
 }
 
-Finding no_safe_filter(const std::vector<ProjectionRow>& rows, const ModelScores& scores, const Thresholds& limits) {
+const CellRow* first_with(const std::vector<CellRow>& cells, const ModelScores& scores, Verdict verdict) {
+  const auto found =
+      std::find_if(cells.begin(), cells.end(), [&](const CellRow& cell) { return separates(cell, scores) == verdict; });
+  return found == cells.end() ? nullptr : &*found;
+}
+
+Finding no_safe_filter(const ProjectionTables& tables, const ModelScores& scores, const Thresholds& limits) {
   Finding finding{Verdict::unmeasured, "Removing the alignment's directions does not make a contaminated update safe",
                   ""};
   const double harm = scores.harmfulness(Role::contaminated), safe = scores.harmfulness(Role::aligned);
-  const std::vector<ProjectionRow> orthogonal = orthogonal_rows(rows);
+  const std::vector<CellRow> orthogonal = orthogonal_cells(tables.cells);
   if (orthogonal.empty() || !std::isfinite(harm) || !std::isfinite(safe)) {
     finding.numbers = "Evaluated projections of a contaminated model orthogonal to the alignment would be needed.";
     return finding;
   }
-  const ProjectionRow& most = orthogonal.front();
-  const ProjectionRow& least = orthogonal.back();
+  const CellRow& most = orthogonal.front();
+  const CellRow& least = orthogonal.back();
   finding.numbers = fmt::format(
       "Unprojected, the contaminated model has harmfulness {} and utility {}. Orthogonal to the top directions of the "
-      "alignment, harmfulness is {} with {} of the energy kept and {} with {}; utility goes from {} to {}.",
+      "alignment, harmfulness is {} ({}) with {} of the energy kept and {} ({}) with {}; utility goes from {} to {}.",
       format_fixed(harm, 2), format_fixed(scores.utility(Role::contaminated), 2), format_fixed(most.harmfulness, 2),
-      format_fixed(most.energy_kept, 2), format_fixed(least.harmfulness, 2), format_fixed(least.energy_kept, 2),
-      format_fixed(most.utility, 2), format_fixed(least.utility, 2));
-  if (harm - safe < limits.contaminated_excess) {
+      interval_text(most.harmfulness_interval, 2), format_fixed(most.energy_kept, 2),
+      format_fixed(least.harmfulness, 2), interval_text(least.harmfulness_interval, 2),
+      format_fixed(least.energy_kept, 2), format_fixed(most.utility, 2), format_fixed(least.utility, 2));
+  const ComparisonRow excess = compared_roles(tables.comparisons, false, Role::contaminated, Role::aligned);
+  if (harm - safe < limits.contaminated_excess || at_least(excess, 0.0) != Verdict::yes) {
     finding.numbers += fmt::format(" It is hardly more harmful than the aligned model ({}), so this cannot tell.",
                                    format_fixed(safe, 2));
     return finding;
   }
-  const ProjectionRow* found = separating(orthogonal, scores);
-  finding.verdict = found == nullptr ? Verdict::yes : Verdict::no;
+  const CellRow* found = first_with(orthogonal, scores, Verdict::yes);
+  const CellRow* open = first_with(orthogonal, scores, Verdict::unsupported);
+  finding.verdict = found != nullptr ? Verdict::no : open != nullptr ? Verdict::unsupported : Verdict::yes;
   if (found != nullptr) {
     finding.numbers += fmt::format(
         " With {} kept, half of the added harmfulness is gone and nine tenths of the added utility stays: this run "
         "does "
         "separate them.",
         format_fixed(found->energy_kept, 2));
-  } else if (least.harmfulness > harm + 0.1) {
+  } else if (open != nullptr) {
+    finding.numbers +=
+        unsupported_text(fmt::format("with {} kept, the intervals (harmfulness {}, utility {}) allow that half of the "
+                                     "added harmfulness is gone while "
+                                     "nine tenths of the added utility stays",
+                                     format_fixed(open->energy_kept, 2), interval_text(open->harmfulness_interval, 2),
+                                     interval_text(open->utility_interval, 2)));
+  } else if (least.harmfulness_interval.low > harm) {
     finding.numbers += " It rises as more is removed: what is left no longer helps, and still disturbs the refusal.";
   }
   return finding;
@@ -254,15 +275,16 @@ Finding energy_fact(const std::vector<ProjectionRow>& rows) {
 
 }  // namespace
 
-std::vector<Finding> projection_findings(const std::vector<ProjectionRow>& rows, const Thresholds& limits) {
-  if (rows.empty()) return {};
-  const bool scored = std::any_of(rows.begin(), rows.end(), [](const ProjectionRow& row) {
+std::vector<Finding> projection_findings(const ProjectionTables& tables, const Thresholds& limits) {
+  if (tables.rows.empty()) return {};
+  const bool scored = std::any_of(tables.rows.begin(), tables.rows.end(), [](const ProjectionRow& row) {
     return std::isfinite(row.utility) || std::isfinite(row.harmfulness);
   });
-  if (!scored) return {energy_fact(rows)};
-  const ModelScores scores = unprojected_scores(rows);
-  return {harmfulness_claim(scores, limits), utility_claim(scores, limits), falls_together(rows, scores, limits),
-          energy_decides(rows, scores, limits), no_safe_filter(rows, scores, limits)};
+  if (!scored) return {energy_fact(tables.rows)};
+  const ModelScores scores = unprojected_scores(tables.rows);
+  return {harmfulness_claim(scores, tables.comparisons, limits), utility_claim(scores, tables.comparisons, limits),
+          falls_together(tables, scores, limits), energy_decides(tables, scores, limits),
+          no_safe_filter(tables, scores, limits)};
 }
 
 }  // namespace subspect::experiments::report

@@ -13,6 +13,8 @@
 #include "experiments/report/page.h"
 #include "experiments/report/rows.h"
 #include "experiments/report/run_files.h"
+#include "experiments/report/seeds.h"
+#include "experiments/report/support_tables.h"
 #include "runtime/io/files.h"
 
 namespace subspect::experiments::report {
@@ -91,16 +93,22 @@ std::string tables(const Part& part) {
   return out;
 }
 
+void append(std::vector<Plot>& plots, std::vector<Plot> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(plots));
+}
+
 /// Every plot of a run of one kind.
 std::vector<Plot> charts_of(const RunFiles& run) {
   std::vector<Plot> plots;
   if (run.kind == "finetune") return training_charts({&run});
-  if (run.results && run.kind == "projection") plots = projection_charts(projection_rows(*run.results));
+  if (run.results && run.kind == "projection") plots = projection_charts(projection_tables(run));
   if (run.results && run.kind == "overlap") plots = overlap_charts(overlap_rows(*run.results));
   if (run.results && run.kind == "activations") plots = activation_charts(activation_rows(*run.results));
   if (run.results && run.kind == "evaluate") plots = score_charts(score_rows(*run.results));
+  if (const CsvTable* probes = run.other("probes.csv")) append(plots, probe_charts(probe_rows(*probes)));
+  if (const CsvTable* angles = run.other("angles.csv")) append(plots, angle_charts(angle_rows(*angles)));
   if (run.spectra) {
-    for (Plot& plot : spectrum_charts(spectrum_rows(*run.spectra))) plots.push_back(std::move(plot));
+    append(plots, spectrum_charts(spectrum_rows(*run.spectra)));
   }
   return plots;
 }
@@ -119,7 +127,14 @@ std::string part_html(const Part& part, const Picture& picture, Gallery& gallery
     plots.erase(std::remove_if(plots.begin(), plots.end(), [&](const Plot& plot) { return plot.name == picture.name; }),
                 plots.end());
   }
-  return (empty ? missing_table(part) : "") + gallery.figures(plots, part.prefix) + tables(part);
+  const std::string seeds =
+      part.run.seeds_of.empty()
+          ? ""
+          : "<p>Means over the seeds. Intervals and bars of scores and overlaps are Student’s over "
+            "the seeds here, not over prompts or draws; the tables of each seed are linked "
+            "below.</p>\n";
+  return (empty ? missing_table(part) : seeds) + gallery.figures(plots, part.prefix) + support_html(part.run) +
+         tables(part);
 }
 
 std::string kind_title(const std::string& kind) {
@@ -172,7 +187,9 @@ std::vector<Section> study_sections(const RunFiles& study, const Picture& pictur
                                         [&](const RunFiles& s) { return s.kind == kind && s.results; });
     for (const RunFiles& stage : study.stages) {
       if (stage.kind != kind || !stage.results) continue;
-      const Part part{stage, stage.name, "stages/" + stage.folder.filename().string() + "/"};
+      const std::string folder =
+          stage.seeds_of.empty() ? "stages/" + stage.folder.filename().string() + "/" : "seeds/" + stage.seeds_of + "/";
+      const Part part{stage, stage.name, folder};
       const std::string title = siblings > 1 ? fmt::format("{}: {}", kind_title(kind), stage.name) : kind_title(kind);
       sections.push_back({"stage-" + slug(stage.name), title, part_html(part, picture, gallery)});
     }
@@ -193,7 +210,7 @@ Picture choose_picture(const RunFiles& run) {
     for (const RunFiles* each : runs) {
       if (each->kind != kind) continue;
       const bool projected = kind == "projection" && each->results;
-      std::vector<Plot> plots = projected ? projection_picture(projection_rows(*each->results)) : charts_of(*each);
+      std::vector<Plot> plots = projected ? projection_picture(projection_tables(*each)) : charts_of(*each);
       if (plots.empty()) continue;
       if (projected) return {std::move(plots), nullptr, ""};
       plots.resize(1);
@@ -246,7 +263,8 @@ std::vector<std::string> page_facts(const RunFiles& run) {
 }  // namespace
 
 void write_report(const fs::path& run_dir) {
-  const RunFiles run = read_run(run_dir);
+  RunFiles run = read_run(run_dir);
+  run.stages = folded_stages(run.stages);
   Gallery gallery;
   Page page;
   page.title = run.name;

@@ -3,6 +3,9 @@
 
 #include <cctype>
 
+#include "experiments/report/run_files.h"
+#include "experiments/report/support.h"
+
 namespace subspect::experiments::report {
 
 namespace {
@@ -13,6 +16,12 @@ std::string utility_column(const CsvTable& table) {
     if (table.find(name)) return name;
   }
   return "gsm8k_flexible";
+}
+
+/// The cells NAME_low and NAME_high; low and high for an empty name.
+Interval interval_of(const CsvTable& table, int64_t row, const std::string& name) {
+  const std::string prefix = name.empty() ? "" : name + "_";
+  return {table.number(row, prefix + "low"), table.number(row, prefix + "high")};
 }
 
 }  // namespace
@@ -45,7 +54,8 @@ std::vector<OverlapRow> overlap_rows(const CsvTable& table) {
   for (int64_t i = 0; i < table.rows(); ++i) {
     if (table.text(i, "side") == "right") continue;  // the claims are about left subspaces
     rows.push_back({table.text(i, "pair"), table.text(i, "group"), table.text(i, "granularity"),
-                    table.number(i, "energy"), table.number(i, "mso"), table.number(i, "mso_random")});
+                    table.number(i, "energy"), table.number(i, "mso"), table.number(i, "mso_random"),
+                    table.number(i, "mso_random_high")});
   }
   return rows;
 }
@@ -54,7 +64,9 @@ std::vector<ActivationRow> activation_rows(const CsvTable& table) {
   std::vector<ActivationRow> rows;
   for (int64_t i = 0; i < table.rows(); ++i) {
     rows.push_back({table.text(i, "model"), table.number(i, "layer"), table.number(i, "energy"), table.number(i, "mso"),
-                    table.number(i, "mso_random"), table.number(i, "mso_control")});
+                    table.number(i, "mso_random"), table.number(i, "mso_control"), table.number(i, "mso_halves"),
+                    interval_of(table, i, "mso"), interval_of(table, i, "mso_random"),
+                    interval_of(table, i, "mso_control"), interval_of(table, i, "mso_halves")});
   }
   return rows;
 }
@@ -63,9 +75,74 @@ std::vector<ScoreRow> score_rows(const CsvTable& table) {
   std::vector<ScoreRow> rows;
   for (int64_t i = 0; i < table.rows(); ++i) {
     rows.push_back({table.text(i, "model"), table.text(i, "task"), table.text(i, "metric"), table.number(i, "value"),
-                    table.number(i, "stderr"), table.number(i, "n")});
+                    table.number(i, "stderr"), interval_of(table, i, ""), table.number(i, "n")});
   }
   return rows;
+}
+
+std::vector<ProbeRow> probe_rows(const CsvTable& table) {
+  std::vector<ProbeRow> rows;
+  for (int64_t i = 0; i < table.rows(); ++i) {
+    rows.push_back({table.text(i, "model"), table.number(i, "layer"), table.text(i, "method"),
+                    table.number(i, "accuracy"), interval_of(table, i, "accuracy")});
+  }
+  return rows;
+}
+
+std::vector<AngleRow> angle_rows(const CsvTable& table) {
+  std::vector<AngleRow> rows;
+  for (int64_t i = 0; i < table.rows(); ++i) {
+    if (table.text(i, "side") == "right") continue;
+    rows.push_back({table.text(i, "pair"), table.text(i, "group"), table.text(i, "granularity"),
+                    table.number(i, "energy"), table.number(i, "index"), table.number(i, "cosine"),
+                    table.number(i, "cosine_random"), interval_of(table, i, "cosine_random")});
+  }
+  return rows;
+}
+
+std::vector<CellRow> cell_rows(const CsvTable& table) {
+  std::string utility, harmfulness;
+  for (const std::string& column : table.columns()) {
+    if (utility.empty() && is_utility(column)) utility = column;
+    if (harmfulness.empty() && is_harmfulness(column)) harmfulness = column;
+  }
+  std::vector<CellRow> rows;
+  for (int64_t i = 0; i < table.rows(); ++i) {
+    rows.push_back({table.text(i, "model"), table.text(i, "basis"), table.text(i, "mode"), table.number(i, "fraction"),
+                    table.number(i, "energy_kept"), table.number(i, utility), table.number(i, harmfulness),
+                    interval_of(table, i, "energy"), interval_of(table, i, utility),
+                    interval_of(table, i, harmfulness)});
+  }
+  return rows;
+}
+
+std::vector<ComparisonRow> comparison_rows(const CsvTable& table) {
+  std::vector<ComparisonRow> rows;
+  for (int64_t i = 0; i < table.rows(); ++i) {
+    rows.push_back({table.text(i, "family"), table.text(i, "metric"), table.text(i, "model"), table.text(i, "basis"),
+                    table.text(i, "mode"), table.number(i, "fraction"), table.text(i, "against"), table.number(i, "n"),
+                    table.number(i, "difference"), interval_of(table, i, ""), table.number(i, "p_holm"),
+                    table.number(i, "detectable")});
+  }
+  return rows;
+}
+
+std::vector<TrendRow> trend_rows(const CsvTable& table) {
+  std::vector<TrendRow> rows;
+  for (int64_t i = 0; i < table.rows(); ++i) {
+    rows.push_back(
+        {table.text(i, "model"), table.text(i, "metric"), table.number(i, "value"), interval_of(table, i, "")});
+  }
+  return rows;
+}
+
+ProjectionTables projection_tables(const RunFiles& run) {
+  ProjectionTables tables;
+  if (run.results) tables.rows = projection_rows(*run.results);
+  if (const CsvTable* cells = run.other("cells.csv")) tables.cells = cell_rows(*cells);
+  if (const CsvTable* comparisons = run.other("comparisons.csv")) tables.comparisons = comparison_rows(*comparisons);
+  if (const CsvTable* trends = run.other("trends.csv")) tables.trends = trend_rows(*trends);
+  return tables;
 }
 
 std::vector<SpectrumRow> spectrum_rows(const CsvTable& table) {

@@ -6,8 +6,12 @@
 #include <vector>
 
 #include "experiments/report/csv_table.h"
+#include "experiments/statistics/intervals.h"
 
 namespace subspect::experiments::report {
+
+struct RunFiles;
+using statistics::Interval;
 
 /// What a model is in the study, told from its name.
 enum class Role { base, aligned, useful, harmful, contaminated, other };
@@ -34,6 +38,7 @@ struct OverlapRow {
   double energy = 0;
   double mso = 0;
   double random = 0;
+  double random_high = 0;  ///< 97.5 % of random subspaces share less; NaN in older tables
 };
 
 /// One model, layer and energy of an activations' results.csv.
@@ -44,6 +49,73 @@ struct ActivationRow {
   double mso = 0;
   double random = 0;
   double control = 0;
+  double halves = 0;  ///< as many prompts as the control compares; NaN: not measured
+  Interval interval, random_interval, control_interval, halves_interval;
+};
+
+/// One model, layer and method of an activations' probes.csv.
+struct ProbeRow {
+  std::string model;
+  double layer = 0;
+  std::string method;
+  double accuracy = 0;
+  Interval interval;
+};
+
+/// One principal angle of an overlap's angles.csv, left sides alone.
+struct AngleRow {
+  std::string pair;
+  std::string group;
+  std::string granularity;
+  double energy = 0;
+  double index = 0;  ///< from 1
+  double cosine = 0;
+  double random = 0;
+  Interval random_interval;
+};
+
+/// One cell of a projection's cells.csv: the mean over the draws.
+struct CellRow {
+  std::string model;
+  std::string basis;
+  std::string mode;
+  double fraction = 0;
+  double energy_kept = 0;
+  double utility = 0;
+  double harmfulness = 0;
+  Interval energy, utility_interval, harmfulness_interval;
+};
+
+/// One row of comparisons.csv, of an evaluation or a projection.
+struct ComparisonRow {
+  std::string family;
+  std::string metric;
+  std::string model;
+  std::string basis;
+  std::string mode;
+  double fraction = 0;
+  std::string against;
+  double n = 0;
+  double difference = 0;  ///< model - against
+  Interval interval;
+  double p_holm = 0;
+  double detectable = 0;
+};
+
+/// One row of a projection's trends.csv.
+struct TrendRow {
+  std::string model;
+  std::string metric;
+  double value = 0;
+  Interval interval;
+};
+
+/// All tables of a projection that claims and charts are made of; those that it has not written are empty.
+struct ProjectionTables {
+  std::vector<ProjectionRow> rows;
+  std::vector<CellRow> cells;
+  std::vector<ComparisonRow> comparisons;
+  std::vector<TrendRow> trends;
 };
 
 /// One measured value of an evaluate's results.csv.
@@ -53,6 +125,7 @@ struct ScoreRow {
   std::string metric;
   double value = 0;
   double standard_error = 0;
+  Interval interval;
   double count = 0;
 };
 
@@ -71,6 +144,12 @@ std::vector<OverlapRow> overlap_rows(const CsvTable& table);
 std::vector<ActivationRow> activation_rows(const CsvTable& table);
 std::vector<ScoreRow> score_rows(const CsvTable& table);
 std::vector<SpectrumRow> spectrum_rows(const CsvTable& table);
+std::vector<ProbeRow> probe_rows(const CsvTable& table);
+std::vector<AngleRow> angle_rows(const CsvTable& table);
+std::vector<CellRow> cell_rows(const CsvTable& table);
+std::vector<ComparisonRow> comparison_rows(const CsvTable& table);
+std::vector<TrendRow> trend_rows(const CsvTable& table);
+ProjectionTables projection_tables(const RunFiles& run);
 
 /// The different values of `field` over the rows, in order of appearance.
 template <class Row, class Field>

@@ -125,6 +125,7 @@ struct StageEntry {
   fs::path folder;
   std::string kind;
   std::string status;
+  std::string copy_of;
 };
 
 /// Folders below stages/ that no entry of `stages` names, by name.
@@ -140,7 +141,7 @@ void add_unlisted_stages(const fs::path& parent, std::vector<StageEntry>& stages
       std::error_code failed;
       return fs::equivalent(stage.folder, folder, failed);
     });
-    if (!known) stages.push_back({folder.filename().string(), folder, "", ""});
+    if (!known) stages.push_back({folder.filename().string(), folder, "", "", ""});
   }
 }
 
@@ -155,7 +156,7 @@ std::vector<StageEntry> study_stages(const fs::path& folder, const json& environ
     const std::string given = text_of(stage, "folder");
     fs::path path = folder / "stages" / fs::path(name).filename();
     if (!given.empty() && !fs::is_directory(path)) path = folder / given;
-    stages.push_back({name, path, text_of(stage, "kind"), text_of(stage, "status")});
+    stages.push_back({name, path, text_of(stage, "kind"), text_of(stage, "status"), text_of(stage, "copy_of")});
   }
   add_unlisted_stages(folder / "stages", stages);
   return stages;
@@ -184,6 +185,7 @@ RunFiles read_folder(const fs::path& folder, const std::string& name, bool with_
     RunFiles& read = run.stages.back();
     if (read.kind.empty()) read.kind = stage.kind;
     if (read.status.empty()) read.status = stage.status;
+    read.copy_of = stage.copy_of;
   }
   if (run.kind.empty() && !run.stages.empty()) run.kind = "study";
   return run;
@@ -203,6 +205,13 @@ std::string RunFiles::environment_value(std::string_view key) const {
     if (entry.first == key) return entry.second;
   }
   return "";
+}
+
+const CsvTable* RunFiles::other(std::string_view file) const {
+  for (const auto& entry : others) {
+    if (entry.first == file) return &entry.second;
+  }
+  return nullptr;
 }
 
 RunFiles read_run(const fs::path& folder) {

@@ -30,9 +30,11 @@ struct Metrics {
 /// A run directory. Tables that are absent are empty optionals: a run may be unfinished.
 struct RunFiles {
   std::filesystem::path folder;
-  std::string name;    ///< of the stage, or of the folder
-  std::string kind;    ///< finetune, projection, overlap, activations, evaluate, study, or "" if unknown
-  std::string status;  ///< as environment.json says, or ""
+  std::string name;      ///< of the stage, or of the folder
+  std::string kind;      ///< finetune, projection, overlap, activations, evaluate, study, or "" if unknown
+  std::string status;    ///< as environment.json says, or ""
+  std::string copy_of;   ///< of a stage that a study's seeds repeat: its name in the study; else ""
+  std::string seeds_of;  ///< of a mean over seeds (`folded_stages`): that name; else ""
   std::vector<std::pair<std::string, std::string>> environment;  ///< flattened: "libraries.openblas" -> "0.3.21"
   std::string config;                                            ///< the text of config.yaml
   std::optional<CsvTable> results;
@@ -44,6 +46,8 @@ struct RunFiles {
 
   /// The value of an environment key, or "".
   std::string environment_value(std::string_view key) const;
+  /// One of `others`, or nullptr.
+  const CsvTable* other(std::string_view file) const;
 };
 
 /// Reads the run directory `folder`, and those of its stages if it is a study.

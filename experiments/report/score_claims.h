@@ -22,10 +22,13 @@ class ModelScores {
   std::map<Role, std::vector<double>> harmfulness_;
 };
 
-/// Harmful fine-tuning raises harmfulness by at least `limits.harmfulness_rise` points over the aligned model.
-Finding harmfulness_claim(const ModelScores& scores, const Thresholds& limits);
+/// Harmful fine-tuning raises harmfulness by at least `limits.harmfulness_rise` points over the aligned model: all of
+/// the interval of the paired difference among `comparisons`.
+Finding harmfulness_claim(const ModelScores& scores, const std::vector<ComparisonRow>& comparisons,
+                          const Thresholds& limits);
 
-/// Useful fine-tuning raises utility by at least `limits.utility_rise` over the aligned model.
-Finding utility_claim(const ModelScores& scores, const Thresholds& limits);
+/// Useful fine-tuning raises utility by at least `limits.utility_rise` over the aligned model, likewise.
+Finding utility_claim(const ModelScores& scores, const std::vector<ComparisonRow>& comparisons,
+                      const Thresholds& limits);
 
 }  // namespace subspect::experiments::report

@@ -6,9 +6,12 @@
 
 #include "experiments/report/charts.h"
 #include "experiments/report/markup.h"
-#include "experiments/report/statistics.h"
+#include "experiments/report/support.h"
+#include "experiments/statistics/summary.h"
 
 namespace subspect::experiments::report {
+
+using statistics::mean;
 
 namespace {
 
@@ -111,7 +114,11 @@ Plot score_plot(const std::vector<ScoreRow>& rows, const std::string& task, cons
   for (const ScoreRow& row : rows) {
     if (row.task != task || row.metric != metric || !std::isfinite(row.value)) continue;
     Point point{row.value, static_cast<double>(plot.y.categories.size())};
-    if (std::isfinite(row.standard_error)) {
+    if (is_known(row.interval)) {
+      point.low = row.interval.low;
+      point.high = row.interval.high;
+      plot.caption = "Bars: 95 % over prompts.";
+    } else if (std::isfinite(row.standard_error)) {
       point.low = row.value - row.standard_error;
       point.high = row.value + row.standard_error;
       plot.caption = "Bars are one standard error to either side.";

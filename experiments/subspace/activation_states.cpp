@@ -108,26 +108,32 @@ ActivationOverlap compare_activations(runtime::Stream& stream, const Tensor& use
                                       const runtime::linalg::BasisOptions& basis, const std::string& label) {
   std::vector<Tensor> states = {useful, harmful};
   if (useful.size(1) >= 2) states.insert(states.end(), {every_column(useful, 0, 2), every_column(useful, 1, 2)});
+  if (useful.size(1) >= 2 && harmful.size(1) >= 2) states.push_back(every_column(harmful, 1, 2));
   const std::vector<LeftBasis> bases = bases_of(
       stream, states.size(), [&](size_t i) { return centered(states[i], center); }, basis, label);
   ActivationOverlap result;
   result.pair = compare_subspaces(stream, bases[0], bases[1], energies);
-  if (bases.size() > 2) result.control = compare_subspaces(stream, bases[2], bases[3], energies);
+  if (bases.size() > 3) result.control = compare_subspaces(stream, bases[2], bases[3], energies);
+  if (bases.size() > 4) result.halves = compare_subspaces(stream, bases[2], bases[4], energies);
   result.method = name(bases[0].method());
   if (bases[1].method() != bases[0].method()) result.method += fmt::format("/{}", name(bases[1].method()));
   result.residual = std::max(bases[0].residual(), bases[1].residual());
   return result;
 }
 
-std::vector<Interval> resampled_overlaps(RunContext& context, const Tensor& useful, const Tensor& harmful,
-                                         const std::vector<double>& energies, const ResampleOptions& options) {
+std::vector<statistics::Interval> resampled_overlaps(RunContext& context, const Tensor& useful, const Tensor& harmful,
+                                                     const std::vector<EnergyOverlap>& overlaps,
+                                                     const ResampleOptions& options) {
+  std::vector<double> energies;
+  for (const EnergyOverlap& overlap : overlaps) energies.push_back(overlap.energy);
   const auto count = static_cast<size_t>(options.resamples);
   std::vector<std::vector<double>> msos(energies.size(), std::vector<double>(count));
   const auto resampled = [&](size_t resample, bool first) {
     const Tensor& states = first ? useful : harmful;
     const std::string sequence =
         fmt::format("resample/{}/{}/{}", options.label, resample, first ? "useful" : "harmful");
-    return resampled_columns(states, resample_counts(states.size(1), options.seed, sequence), options.center);
+    return resampled_columns(states, statistics::resample_counts(states.size(1), options.seed, sequence),
+                             options.center);
   };
   const int64_t bytes = factor_workspace_bytes(useful.shape(), 0) + factor_workspace_bytes(harmful.shape(), 0);
   runtime::linalg::for_each_range_within(
@@ -143,8 +149,10 @@ std::vector<Interval> resampled_overlaps(RunContext& context, const Tensor& usef
         }
       },
       [&] { context.stop_if_interrupted(); });
-  std::vector<Interval> intervals;
-  for (std::vector<double>& values : msos) intervals.push_back(percentile_interval(std::move(values)));
+  std::vector<statistics::Interval> intervals;
+  for (size_t i = 0; i < overlaps.size(); ++i) {
+    intervals.push_back(statistics::recentred_interval(msos[i], overlaps[i].mso, 0.0, 1.0));
+  }
   return intervals;
 }
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "experiments/experiment.h"
-#include "experiments/subspace/bootstrap.h"
+#include "experiments/statistics/intervals.h"
 #include "experiments/subspace/subspace_pair.h"
 #include "model/decoder.h"
 #include "runtime/tensor.h"
@@ -31,10 +31,14 @@ std::vector<runtime::Tensor> last_token_states(RunContext& context, model::Decod
                                                const StateRequest& request);
 
 struct ActivationOverlap {
-  std::vector<EnergyOverlap> pair;     ///< useful against harmful
-  std::vector<EnergyOverlap> control;  ///< the even useful columns against the odd ones; empty for fewer than 2 columns
-  std::string method;                  ///< of the pair's decompositions; "gram/exact" where the two differ
-  double residual = 0;                 ///< the larger of the two
+  std::vector<EnergyOverlap> pair;  ///< useful against harmful
+  /// The even useful columns against the odd ones; empty for fewer than 2 columns.
+  std::vector<EnergyOverlap> control;
+  /// The even useful columns against the odd harmful ones: as many prompts as the control compares. Empty for fewer
+  /// than 2 columns.
+  std::vector<EnergyOverlap> halves;
+  std::string method;   ///< of the pair's decompositions; "gram/exact" where the two differ
+  double residual = 0;  ///< the larger of the two
 };
 
 /// Compares the left bases of two sets of states, [hidden, prompts] each; centred beforehand if asked.
@@ -50,12 +54,15 @@ struct ResampleOptions {
   std::string label;  ///< for errors, and an independent random sequence for each
 };
 
-/// 95 % intervals of the MSO by energy: percentile bootstrap over the prompts (columns) of both sets, with replacement.
-/// A resample costs what the comparison itself costs: the decomposition of two matrices [hidden, 0.63 prompts]. A
-/// resample holds fewer distinct prompts than the sample, which biases its MSO (a little for many prompts); the
-/// interval describes the spread and need not contain the MSO of the sample. Throws Interrupted between batches.
-std::vector<Interval> resampled_overlaps(RunContext& context, const runtime::Tensor& useful,
-                                         const runtime::Tensor& harmful, const std::vector<double>& energies,
-                                         const ResampleOptions& options);
+/// 95 % intervals of the MSO of `overlaps` (what `compare_subspaces` gave for the sample): bootstrap over the prompts
+/// (columns) of both sets, with replacement. A resample costs what the comparison itself costs: the decomposition of
+/// two matrices [hidden, 0.63 prompts]. A resample holds fewer distinct prompts than the sample, which biases its MSO;
+/// the interval is therefore the resamples' percentile interval moved to the sample's MSO
+/// (`statistics::recentred_interval`), and is about the MSO that as many prompts give. NaN where the MSO is undefined.
+/// Throws Interrupted between batches.
+std::vector<statistics::Interval> resampled_overlaps(RunContext& context, const runtime::Tensor& useful,
+                                                     const runtime::Tensor& harmful,
+                                                     const std::vector<EnergyOverlap>& overlaps,
+                                                     const ResampleOptions& options);
 
 }  // namespace subspect::experiments::subspace

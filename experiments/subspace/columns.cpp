@@ -9,15 +9,35 @@ namespace subspect::experiments::subspace {
 
 using runtime::Tensor;
 
-Tensor every_column(const Tensor& states, int64_t begin, int64_t step) {
-  const int64_t count = (states.size(1) - begin + step - 1) / step;
+namespace {
+
+Tensor copied_columns(const Tensor& states, const std::vector<int64_t>& columns) {
+  const auto count = static_cast<int64_t>(columns.size());
   Tensor part = runtime::linalg::host_matrix(states.size(0), count);
   const float* source = states.values<float>().data();
   float* target = part.values<float>().data();
   for (int64_t d = 0; d < states.size(0); ++d) {
-    for (int64_t j = 0; j < count; ++j) target[d * count + j] = source[d * states.size(1) + begin + j * step];
+    for (int64_t j = 0; j < count; ++j) {
+      target[d * count + j] = source[d * states.size(1) + columns[static_cast<size_t>(j)]];
+    }
   }
   return part;
+}
+
+}  // namespace
+
+Tensor every_column(const Tensor& states, int64_t begin, int64_t step) {
+  std::vector<int64_t> columns;
+  for (int64_t j = begin; j < states.size(1); j += step) columns.push_back(j);
+  return copied_columns(states, columns);
+}
+
+Tensor other_columns(const Tensor& states, int64_t begin, int64_t step) {
+  std::vector<int64_t> columns;
+  for (int64_t j = 0; j < states.size(1); ++j) {
+    if (j % step != begin) columns.push_back(j);
+  }
+  return copied_columns(states, columns);
 }
 
 Tensor resampled_columns(const Tensor& states, const std::vector<int64_t>& counts, bool center) {

@@ -11,6 +11,9 @@ namespace subspect::experiments::subspace {
 /// Columns begin, begin + step, ... of a float32 matrix [hidden, prompts], copied.
 runtime::Tensor every_column(const runtime::Tensor& states, int64_t begin, int64_t step);
 
+/// The other columns: those j with j mod step != begin, copied.
+runtime::Tensor other_columns(const runtime::Tensor& states, int64_t begin, int64_t step);
+
 /// The resample that has column j `counts[j]` times, each distinct column once and scaled by sqrt(counts[j]): the same
 /// Gram matrix of rows, hence the same left singular vectors and values, from about 63 % of the columns. With `center`
 /// the resample's mean is subtracted first.

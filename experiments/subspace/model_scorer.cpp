@@ -15,10 +15,23 @@ struct ModelScorer::Loaded {
   model::Tokenizer tokenizer;
 };
 
-ModelScorer::ModelScorer(RunContext& context, const std::vector<TaskConfig>& tasks, fs::path tokenizers)
-    : context_(context), evaluator_(tasks, context.dir.state() / "judgements"), tokenizers_(std::move(tokenizers)) {}
+ModelScorer::ModelScorer(RunContext& context, const std::vector<TaskConfig>& tasks, fs::path tokenizers,
+                         const IntervalConfig& intervals)
+    : context_(context),
+      evaluator_(tasks, context.dir.state() / "judgements"),
+      outcomes_(context.dir),
+      intervals_(intervals),
+      tokenizers_(std::move(tokenizers)) {}
 
 ModelScorer::~ModelScorer() = default;
+
+std::vector<std::string> ModelScorer::columns() const {
+  std::vector<std::string> columns = evaluator_.columns();
+  for (const std::string& column : evaluator_.interval_columns()) {
+    columns.insert(columns.end(), {column + "_low", column + "_high"});
+  }
+  return columns;
+}
 
 NamedCells ModelScorer::score(const std::string& name, const fs::path& directory, const model::NamedTensors& weights) {
   if (!loaded_ || loaded_->directory != directory) {
@@ -31,9 +44,17 @@ NamedCells ModelScorer::score(const std::string& name, const fs::path& directory
   }
   model::load_weights(context_.stream, loaded_->decoder, weights, name);
   const Subject subject{name, loaded_->decoder, loaded_->tokenizer, directory};
+  const std::vector<Score> scores =
+      evaluator_.evaluate(context_, subject, context_.dir.file("samples/" + name + ".jsonl"));
+  outcomes_.add(name, scores);
   NamedCells cells;
-  for (const Score& score : evaluator_.evaluate(context_, subject, context_.dir.file("samples/" + name + ".jsonl"))) {
-    if (!score.column.empty()) cells.emplace_back(score.column, score.value);
+  for (const Score& score : scores) {
+    if (score.column.empty()) continue;
+    cells.emplace_back(score.column, score.value);
+    if (score.outcomes.values.empty()) continue;
+    const statistics::Interval interval = intervals_.of(score).interval;
+    cells.emplace_back(score.column + "_low", interval.low);
+    cells.emplace_back(score.column + "_high", interval.high);
   }
   return cells;
 }

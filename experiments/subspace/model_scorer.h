@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "experiments/evaluate.h"
+#include "experiments/evaluation/score_intervals.h"
 #include "model/checkpoint.h"
 #include "model/decoder.h"
 
@@ -15,11 +16,16 @@ namespace subspect::experiments::subspace {
 class ModelScorer {
  public:
   /// @param tokenizers directory whose tokenizer serves models that have none of their own.
-  ModelScorer(RunContext& context, const std::vector<TaskConfig>& tasks, std::filesystem::path tokenizers);
+  /// @param intervals of the scores.
+  ModelScorer(RunContext& context, const std::vector<TaskConfig>& tasks, std::filesystem::path tokenizers,
+              const IntervalConfig& intervals);
   ~ModelScorer();
 
-  /// The columns that `score` fills.
-  std::vector<std::string> columns() const { return evaluator_.columns(); }
+  /// The columns that `score` fills: those of the tasks, then NAME_low and NAME_high of those with an interval.
+  std::vector<std::string> columns() const;
+  /// What each prompt gave, of all models scored so far, also by an earlier process.
+  const OutcomeTable& outcomes() const { return outcomes_; }
+  ScoreIntervals& intervals() { return intervals_; }
 
   /// Runs every task on the weights. @param name of the model, also of its samples file (samples/NAME.jsonl).
   /// @param directory whose config.json, generation_config.json and tokenizer the model has.
@@ -30,6 +36,8 @@ class ModelScorer {
 
   RunContext& context_;
   Evaluator evaluator_;
+  OutcomeTable outcomes_;
+  ScoreIntervals intervals_;
   std::filesystem::path tokenizers_;
   std::unique_ptr<Loaded> loaded_;  // of the directory seen last
 };

@@ -23,6 +23,19 @@ std::string pair_name(const WeightSource& a, const WeightSource& b) {
   return a.name() + "/" + b.name();
 }
 
+std::vector<std::string> angle_columns() {
+  return {"pair",
+          "group",
+          "granularity",
+          "energy",
+          "index",
+          "cosine",
+          "side",
+          "cosine_random",
+          "cosine_random_low",
+          "cosine_random_high"};
+}
+
 }  // namespace
 
 std::vector<int64_t> spaced_indices(int64_t last, int64_t count) {
@@ -42,7 +55,7 @@ OverlapRun::OverlapRun(RunContext& context, OverlapSettings settings, const Weig
       reference_(reference),
       models_(std::move(models)),
       results_(context.dir.table({"pair", "group", "granularity", "energy", "k_a", "k_b", "d", "mso", "mso_random",
-                                  "stacked", "side", "mso_random_mc"}),
+                                  "stacked", "side", "mso_random_mc", "mso_random_low", "mso_random_high"}),
                {"pair", "group", "granularity", "energy", "side"}),
       group_rows_(context.dir.table({"model", "group", "granularity", "rows", "cols", "norm", "rank", "effective_rank",
                                      "stable_rank", "method", "residual", "stacked"},
@@ -51,9 +64,7 @@ OverlapRun::OverlapRun(RunContext& context, OverlapSettings settings, const Weig
       spectra_(context.dir.table({"model", "group", "granularity", "index", "singular_value", "energy_cumulative"},
                                  "spectra"),
                {"model", "group", "granularity", "index"}),
-      angles_(settings_.principal_angles
-                  ? context.dir.table({"pair", "group", "granularity", "energy", "index", "cosine", "side"}, "angles")
-                  : Table({"pair", "group", "granularity", "energy", "index", "cosine", "side"}),
+      angles_(!settings_.angle_energies.empty() ? context.dir.table(angle_columns(), "angles") : Table(angle_columns()),
               {"pair", "group", "granularity", "energy", "index", "side"}) {
   if (!settings_.energies.empty()) {
     settings_.basis.energy = *std::max_element(settings_.energies.begin(), settings_.energies.end());
@@ -110,7 +121,7 @@ void OverlapRun::run() {
         context_.stop_if_interrupted();
       });
   for (KeyedTable* table : {&results_, &group_rows_, &spectra_}) table->write();
-  if (settings_.principal_angles) angles_.write();
+  if (!settings_.angle_energies.empty()) angles_.write();
 }
 
 int64_t OverlapRun::workspace_bytes(const UpdateGroup& group) const {
@@ -184,7 +195,7 @@ void OverlapRun::compare(const UpdateGroup& group, std::pair<size_t, size_t> pai
                           {"group", group.name},
                           {"granularity", name(group.granularity)}};
   std::vector<EnergyOverlap> rows = compare_subspaces(context_.stream, bases[pair.first], bases[pair.second],
-                                                      settings_.energies, settings_.principal_angles);
+                                                      settings_.energies, settings_.angle_energies);
   draw_baseline(
       context_.stream,
       {.count = settings_.baseline_draws,
@@ -199,9 +210,17 @@ void OverlapRun::compare(const UpdateGroup& group, std::pair<size_t, size_t> pai
                                          {"mso", row.mso},
                                          {"mso_random", row.mso_random},
                                          {"stacked", group.stacked()},
-                                         {"mso_random_mc", row.mso_random_mc}}));
+                                         {"mso_random_mc", row.mso_random_mc},
+                                         {"mso_random_low", row.random_interval.low},
+                                         {"mso_random_high", row.random_interval.high}}));
     for (size_t i = 0; i < row.angle_cosines.size(); ++i) {
-      output.angles.push_back(joined(at, {{"index", i + 1}, {"cosine", row.angle_cosines[i]}}));
+      NamedCells angle = joined(at, {{"index", i + 1}, {"cosine", row.angle_cosines[i]}});
+      if (i < row.random_cosines.size()) {
+        angle = joined(std::move(angle), {{"cosine_random", row.random_cosines[i].mean},
+                                          {"cosine_random_low", row.random_cosines[i].interval.low},
+                                          {"cosine_random_high", row.random_cosines[i].interval.high}});
+      }
+      output.angles.push_back(std::move(angle));
     }
   }
 }

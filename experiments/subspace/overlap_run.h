@@ -20,7 +20,7 @@ struct OverlapSettings {
   std::vector<Side> sides = {Side::left};
   std::vector<double> energies = {0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99};
   std::vector<std::string> tensors = {"*"};
-  bool principal_angles = false;
+  std::vector<double> angle_energies;   ///< of `energies`: those whose principal angles are written
   int64_t spectrum_points = 64;         ///< singular values listed per matrix, evenly spaced in log(index); 0: none
   runtime::linalg::BasisOptions basis;  ///< the energy is the largest of `energies`
   int64_t baseline_draws = 0;           ///< pairs of random subspaces that check mso_random; 0: none

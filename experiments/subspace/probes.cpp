@@ -1,7 +1,6 @@
 // Two directions and their held-out scores.
 #include "experiments/subspace/probes.h"
 
-#include <fmt/format.h>
 #include <lapacke.h>
 
 #include <algorithm>
@@ -21,8 +20,8 @@ using runtime::Stream;
 using runtime::Tensor;
 using Vector = std::vector<double>;
 
-/// Two sets of states of one half.
-struct Half {
+/// Some of the prompts of both sets.
+struct Part {
   Tensor useful;
   Tensor harmful;
 };
@@ -57,7 +56,7 @@ Vector row_means(const Tensor& states) {
 }
 
 /// mean(harmful) - mean(useful).
-Vector difference_of_means(const Half& train) {
+Vector difference_of_means(const Part& train) {
   const Vector useful = row_means(train.useful);
   Vector direction = row_means(train.harmful);
   for (size_t d = 0; d < direction.size(); ++d) direction[d] -= useful[d];
@@ -65,7 +64,7 @@ Vector difference_of_means(const Half& train) {
 }
 
 /// Both sets side by side, [hidden, useful + harmful], less the mean of all columns.
-Tensor centred_together(const Half& train) {
+Tensor centred_together(const Part& train) {
   const int64_t hidden = train.useful.size(0);
   const int64_t useful = train.useful.size(1);
   const int64_t harmful = train.harmful.size(1);
@@ -105,7 +104,7 @@ void solve_ridge(Vector& gram, Vector& x, int64_t hidden, const std::string& lab
 
 /// (X X^T + lambda I)^-1 X y = X (X^T X + lambda I)^-1 y, with X y the difference of the means: y = 1 / n_harmful and
 /// -1 / n_useful.
-Vector discriminant(Stream& stream, const Half& train, const std::string& label) {
+Vector discriminant(Stream& stream, const Part& train, const std::string& label) {
   const Tensor x = centred_together(train);
   const int64_t hidden = x.size(0);
   const int64_t count = x.size(1);
@@ -131,35 +130,61 @@ Vector scores_of(Stream& stream, const Tensor& states, const Vector& direction) 
   return times(stream, linalg::Op::transpose, states, direction);
 }
 
-Interval accuracy_interval(const std::vector<bool>& right, uint64_t seed, const std::string& label) {
-  const auto n = static_cast<int64_t>(right.size());
-  Vector accuracies;
-  for (int64_t r = 0; r < probe_resamples; ++r) {
-    const std::vector<int64_t> counts = resample_counts(n, seed, fmt::format("{}/{}", label, r));
-    int64_t hits = 0;
-    for (size_t i = 0; i < right.size(); ++i) hits += right[i] ? counts[i] : 0;
-    accuracies.push_back(static_cast<double>(hits) / static_cast<double>(n));
-  }
-  return percentile_interval(std::move(accuracies));
+/// The direction that a method finds on the training prompts.
+Vector direction_of(Stream& stream, ProbeMethod method, const Part& train, const std::string& label) {
+  return method == ProbeMethod::linear_probe ? discriminant(stream, train, label) : difference_of_means(train);
 }
 
-ProbeResult score(Stream& stream, ProbeMethod method, const Vector& direction, const Half& train,
-                  const Half& held_out) {
+/// One fold: which of its prompts are called right, and how far apart the two sets' scores are.
+struct FoldScore {
+  std::vector<bool> useful_right;
+  std::vector<bool> harmful_right;
+  double separation = 0;
+};
+
+FoldScore score(Stream& stream, const Vector& direction, const Part& train, const Part& held_out) {
   const double threshold =
       (mean(scores_of(stream, train.useful, direction)) + mean(scores_of(stream, train.harmful, direction))) / 2.0;
   const Vector useful = scores_of(stream, held_out.useful, direction);
   const Vector harmful = scores_of(stream, held_out.harmful, direction);
+  FoldScore result;
+  for (const double x : useful) result.useful_right.push_back(x <= threshold);
+  for (const double x : harmful) result.harmful_right.push_back(x > threshold);
+  const auto n = static_cast<int64_t>(useful.size() + harmful.size());
+  const double deviations = squared_deviations(useful) + squared_deviations(harmful);
+  const double pooled = std::sqrt(deviations / static_cast<double>(std::max<int64_t>(n - 2, 1)));
+  result.separation = (mean(harmful) - mean(useful)) / pooled;
+  return result;
+}
+
+/// The folds' verdicts in the order of the prompts.
+std::vector<bool> interleaved(const std::vector<std::vector<bool>>& folds, int64_t count) {
+  std::vector<bool> all;
+  for (size_t j = 0; j < static_cast<size_t>(count); ++j) all.push_back(folds[j % folds.size()][j / folds.size()]);
+  return all;
+}
+
+ProbeResult cross_validated(Stream& stream, ProbeMethod method, const std::vector<std::pair<Part, Part>>& folds,
+                            const std::string& label) {
+  std::vector<std::vector<bool>> useful, harmful;
+  Vector separations;
+  int64_t useful_count = 0;
+  int64_t harmful_count = 0;
+  for (const auto& [train, held_out] : folds) {
+    FoldScore fold = score(stream, direction_of(stream, method, train, label), train, held_out);
+    useful_count += held_out.useful.size(1);
+    harmful_count += held_out.harmful.size(1);
+    separations.push_back(fold.separation);
+    useful.push_back(std::move(fold.useful_right));
+    harmful.push_back(std::move(fold.harmful_right));
+  }
   ProbeResult result;
   result.method = method;
-  result.n = static_cast<int64_t>(useful.size() + harmful.size());
-  result.right.reserve(static_cast<size_t>(result.n));
-  for (const double x : useful) result.right.push_back(x <= threshold);
-  for (const double x : harmful) result.right.push_back(x > threshold);
-  result.accuracy =
-      static_cast<double>(std::count(result.right.begin(), result.right.end(), true)) / static_cast<double>(result.n);
-  const double deviations = squared_deviations(useful) + squared_deviations(harmful);
-  const double pooled = std::sqrt(deviations / static_cast<double>(std::max<int64_t>(result.n - 2, 1)));
-  result.separation = (mean(harmful) - mean(useful)) / pooled;
+  result.n = useful_count + harmful_count;
+  result.separation = mean(separations);
+  result.right = interleaved(useful, useful_count);
+  const std::vector<bool> others = interleaved(harmful, harmful_count);
+  result.right.insert(result.right.end(), others.begin(), others.end());
   return result;
 }
 
@@ -169,20 +194,25 @@ std::string_view name(ProbeMethod method) {
   return method == ProbeMethod::linear_probe ? "linear_probe" : "difference_of_means";
 }
 
-std::vector<ProbeResult> probe_states(Stream& stream, const Tensor& useful, const Tensor& harmful, uint64_t seed,
-                                      const std::string& label) {
+std::vector<ProbeResult> probe_states(Stream& stream, const Tensor& useful, const Tensor& harmful,
+                                      const ProbeOptions& options) {
   if (useful.size(1) < 2 || harmful.size(1) < 2) return {};
-  for (const Tensor* states : {&useful, &harmful}) linalg::require_finite(*states, label, "before its probes");
-  const auto half = [&](int64_t begin) {
-    return Half{every_column(useful, begin, 2), every_column(harmful, begin, 2)};
-  };
-  const Half train = half(0);
-  const Half held_out = half(1);
-  std::vector<ProbeResult> results = {
-      score(stream, ProbeMethod::difference_of_means, difference_of_means(train), train, held_out),
-      score(stream, ProbeMethod::linear_probe, discriminant(stream, train, label), train, held_out)};
-  for (ProbeResult& result : results) {
-    result.accuracy_interval = accuracy_interval(result.right, seed, "probe/" + label);
+  for (const Tensor* states : {&useful, &harmful}) linalg::require_finite(*states, options.label, "before its probes");
+  const int64_t count = std::min({options.folds, useful.size(1), harmful.size(1)});
+  std::vector<std::pair<Part, Part>> folds;  // what trains, what is held out
+  for (int64_t fold = 0; fold < count; ++fold) {
+    folds.push_back({{other_columns(useful, fold, count), other_columns(harmful, fold, count)},
+                     {every_column(useful, fold, count), every_column(harmful, fold, count)}});
+  }
+  const statistics::Resamples resamples(useful.size(1) + harmful.size(1), probe_resamples, options.seed);
+  std::vector<ProbeResult> results;
+  for (const ProbeMethod method : {ProbeMethod::difference_of_means, ProbeMethod::linear_probe}) {
+    ProbeResult result = cross_validated(stream, method, folds, options.label);
+    const statistics::MeanInterval accuracy =
+        statistics::mean_interval(resamples, Vector(result.right.begin(), result.right.end()), 0.0, 1.0);
+    result.accuracy = accuracy.mean;
+    result.accuracy_interval = accuracy.interval;
+    results.push_back(std::move(result));
   }
   return results;
 }

@@ -232,16 +232,20 @@ TEST_F(SubspaceExperiments, ActivationsAreProbedAndResampledAndResumed) {
   const std::string yaml = std::string(activations) + "resamples: 20\n";
   run_yaml<Activations>("run", yaml);
   const Table results = read("run");
-  EXPECT_EQ(results.columns().back(), "mso_high");
   for (const Row& row : results.rows()) {
-    EXPECT_LE(results.cell(row, "mso_low").number(), results.cell(row, "mso_high").number());
+    for (const std::string name : {"mso", "mso_control", "mso_halves"}) {
+      EXPECT_LE(results.cell(row, name + "_low").number(), results.cell(row, name).number() + 1e-12) << name;
+      EXPECT_GE(results.cell(row, name + "_high").number(), results.cell(row, name).number() - 1e-12) << name;
+    }
+    EXPECT_LE(results.cell(row, "mso_random_low").number(), results.cell(row, "mso_random").number());
+    EXPECT_GE(results.cell(row, "mso_random_high").number(), results.cell(row, "mso_random").number());
   }
   const Table probes = read("run", "probes");
   EXPECT_EQ(probes.columns(), (std::vector<std::string>{"model", "layer", "method", "accuracy", "accuracy_low",
                                                         "accuracy_high", "separation", "n"}));
   ASSERT_EQ(probes.size(), 2U * 3U * 2U);
   for (const Row& row : probes.rows()) {
-    EXPECT_EQ(probes.cell(row, "n").number(), 9.0) << "5 of 10 and 4 of 9 prompts are held out";
+    EXPECT_EQ(probes.cell(row, "n").number(), 19.0) << "each of 10 and 9 prompts is held out once";
     EXPECT_LE(probes.cell(row, "accuracy_low").number(), probes.cell(row, "accuracy").number());
     EXPECT_GE(probes.cell(row, "accuracy_high").number(), probes.cell(row, "accuracy").number());
   }

@@ -126,6 +126,34 @@ TEST_F(Run, TheSameCommandAgainSaysThatItIsFinished) {
   EXPECT_THAT(second.err, HasSubstr("finished"));
 }
 
+TEST_F(Run, SeedsRepeatStagesAndWhatReadsFromThem) {
+  write("study.yaml", std::string(study) + "seeds: {values: [5, 6], stages: [texts]}\n");
+  const Result first = run({"run", "study.yaml"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const fs::path stages = folder_ / "runs/study/stages";
+  for (const char* stage : {"texts-seed5", "texts-seed6", "words-seed5", "words-seed6", "other"}) {
+    EXPECT_TRUE(fs::exists(stages / stage / "results.csv")) << stage;
+  }
+  EXPECT_FALSE(fs::exists(stages / "texts"));
+  EXPECT_EQ(environment("runs/study/stages/texts-seed6")["seed"], 6);
+  EXPECT_NE(read("runs/study/stages/texts-seed5/useful.jsonl"), read("runs/study/stages/texts-seed6/useful.jsonl"));
+  EXPECT_THAT(read("runs/study/stages/words-seed6/config.yaml"), HasSubstr("stages/texts-seed6/useful.jsonl"));
+  const std::string table = read("runs/study/seeds/words/results.csv");
+  EXPECT_EQ(table.rfind("seed,", 0), 0U) << table;
+  EXPECT_THAT(table, HasSubstr("\n5,"));
+  EXPECT_THAT(table, HasSubstr("\n6,"));
+  const Result again = run({"run", "study.yaml"});
+  EXPECT_THAT(again.err, HasSubstr("words-seed6 (tokenizer): done before"));
+}
+
+TEST_F(Run, SeedsOfStagesThatHaveNoneAreRefused) {
+  const std::string scores = "  scores: {kind: evaluate, models: {m: m}, tasks: [{name: perplexity, data: x.jsonl}]}\n";
+  EXPECT_THAT(config_error(study + scores + "seeds: {values: [5], stages: [scores]}\n"),
+              HasSubstr("the stage 'scores' has no seed"));
+  EXPECT_THAT(config_error(std::string(study) + "seeds: {values: [5], stages: [nowhere]}\n"),
+              HasSubstr("there is no stage 'nowhere'"));
+}
+
 TEST_F(Run, ADirectoryOfAnotherConfigurationIsRefused) {
   write("d.yaml", data);
   ASSERT_EQ(run({"run", "d.yaml", "--out", "here"}).exit_code, 0);

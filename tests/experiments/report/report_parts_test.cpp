@@ -11,7 +11,6 @@
 #include "experiments/report/markup.h"
 #include "experiments/report/plot.h"
 #include "experiments/report/rows.h"
-#include "experiments/report/statistics.h"
 #include "runtime/error.h"
 #include "tests/experiments/report/synthetic_runs.h"
 
@@ -97,25 +96,6 @@ TEST(ReportRows, OverlapsOfRightSubspacesAreNotMixedWithLeftOnes) {
   const std::vector<OverlapRow> rows = overlap_rows(table);
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows[0].mso, 0.25);
-}
-
-TEST(ReportStatistics, ConcordanceCountsPairsThatDiffer) {
-  EXPECT_EQ(concordance({{1, 1}, {2, 10}, {3, 100}, {4, nan}, {5, 1000}}, 0), 1.0);
-  EXPECT_EQ(concordance({{1, 3}, {2, 2}, {3, 1}}, 0), 0.0);
-  EXPECT_EQ(concordance({{1, 1}, {2, 3}, {3, 2}}, 0), 2.0 / 3);
-  EXPECT_EQ(concordance({{1, 1}, {2, 3}, {3, 2}}, 1), 1.0);  // only 1 and 3 differ by more than the tolerance
-  EXPECT_EQ(concordance({{1, 1}, {1, 3}, {2, 4}}, 0), 1.0);  // equal x say nothing
-  EXPECT_TRUE(std::isnan(concordance({{1, 4}, {2, 4}, {3, 4}}, 0)));
-}
-
-TEST(ReportStatistics, MeanQuantileAndInterpolation) {
-  EXPECT_EQ(mean({1, nan, 3}), 2);
-  EXPECT_TRUE(std::isnan(mean({})));
-  EXPECT_EQ(quantile({4, 1, 3, 2}, 0.5), 2.5);
-  EXPECT_EQ(quantile({4, nan, 1}, 1), 4);
-  EXPECT_EQ(interpolate({{0, 1}, {1, 3}}, 0.25), 1.5);
-  EXPECT_EQ(interpolate({{0, 1}, {0, 3}, {1, 4}}, 0), 2);
-  EXPECT_TRUE(std::isnan(interpolate({{0, 1}, {1, 3}}, 1.5)));
 }
 
 TEST(ReportRoles, AreToldFromNames) {

@@ -10,6 +10,8 @@
 
 #include "experiments/report/findings.h"
 #include "experiments/report/run_files.h"
+#include "experiments/report/seeds.h"
+#include "experiments/report/support.h"
 #include "runtime/error.h"
 #include "tests/experiments/report/synthetic_runs.h"
 
@@ -61,10 +63,13 @@ TEST(ReportFindings, ProjectionThatShowsNoEffectSaysSo) {
   EXPECT_EQ(harmful.verdict, Verdict::no);
   EXPECT_THAT(harmful.numbers, HasSubstr("+0.40 points"));
   EXPECT_THAT(harmful.numbers, HasSubstr("A rise of at least 1 point would count"));
-  EXPECT_EQ(finding(findings, "Useful fine-tuning").verdict, Verdict::no);
+  const Finding useful = finding(findings, "Useful fine-tuning");
+  EXPECT_EQ(useful.verdict, Verdict::unsupported) << "0.02 +- 0.04 allows 0.05";
+  EXPECT_THAT(useful.numbers,
+              HasSubstr("Not supported by these data: the interval or the test allows both; with 100 prompts"));
   EXPECT_EQ(finding(findings, "Utility and harmfulness fall").verdict, Verdict::unmeasured);
   EXPECT_EQ(finding(findings, "Removing the alignment's").verdict, Verdict::unmeasured);
-  EXPECT_THAT(headline(findings), HasSubstr("2 do not hold and 3 stay open"));
+  EXPECT_THAT(headline(findings), HasSubstr("1 does not hold, 1 cannot be told from these data and 3 stay open"));
 }
 
 TEST(ReportFindings, ABasisThatNeedsLessEnergyIsNoticed) {
@@ -73,6 +78,77 @@ TEST(ReportFindings, ABasisThatNeedsLessEnergyIsNoticed) {
   const Finding basis = finding(projection_with(shifted), "Energy decides");
   EXPECT_EQ(basis.verdict, Verdict::no);
   EXPECT_THAT(basis.numbers, HasSubstr("would count as the same"));
+}
+
+TEST(ReportFindings, WideIntervalsAreNotCalledDifferences) {
+  Effect vague;
+  vague.spread = 16.0;
+  const std::vector<Finding> findings = projection_with(vague);
+  for (const char* claim : {"Harmful fine-tuning", "Utility and harmfulness fall", "Energy decides"}) {
+    const Finding refused = finding(findings, claim);
+    EXPECT_EQ(refused.verdict, Verdict::unsupported) << refused.numbers;
+    EXPECT_THAT(refused.numbers, HasSubstr("Not supported by these data: "));
+  }
+  EXPECT_THAT(headline(findings), HasSubstr("cannot be told from these data"));
+}
+
+TEST(ReportFindings, WithoutComparisonsNoDifferenceIsClaimed) {
+  TemporaryFolder folder;
+  make_projection(folder.path());
+  fs::remove(folder.path() / "comparisons.csv");
+  const Finding harmful = finding(run_findings(read_run(folder.path())), "Harmful fine-tuning");
+  EXPECT_EQ(harmful.verdict, Verdict::unsupported);
+  EXPECT_THAT(harmful.numbers, HasSubstr("the run has no paired comparison of these models"));
+}
+
+TEST(ReportSupport, VerdictsFollowTheWholeInterval) {
+  EXPECT_EQ(at_least({1.0, 2.0}, 1.0), Verdict::yes);
+  EXPECT_EQ(at_least({0.9, 2.0}, 1.0), Verdict::unsupported);
+  EXPECT_EQ(at_least({0.1, 0.9}, 1.0), Verdict::no);
+  EXPECT_EQ(at_most({0.1, 1.0}, 1.0), Verdict::yes);
+  EXPECT_EQ(at_most({1.1, 1.2}, 1.0), Verdict::no);
+  EXPECT_EQ(at_most(Interval{}, 1.0), Verdict::unsupported);
+  ComparisonRow difference;
+  difference.interval = {0.01, 0.08};
+  difference.p_holm = 0.25;
+  EXPECT_EQ(at_least(difference, 0.0), Verdict::unsupported) << "three of a hundred prompts: the test sees nothing";
+  difference.p_holm = 0.01;
+  EXPECT_EQ(at_least(difference, 0.0), Verdict::yes);
+  EXPECT_EQ(combined({Verdict::yes, Verdict::yes}), Verdict::yes);
+  EXPECT_EQ(combined({Verdict::yes, Verdict::unsupported}), Verdict::partly);
+  EXPECT_EQ(combined({Verdict::unsupported, Verdict::no}), Verdict::no);
+  EXPECT_EQ(combined({}), Verdict::unmeasured);
+}
+
+TEST(ReportSeeds, TablesAreAveragedAndGetIntervalsOverTheSeeds) {
+  const std::vector<std::string> columns{"model",           "fraction",         "harmfulness",
+                                         "harmfulness_low", "harmfulness_high", "p_holm"};
+  const CsvTable one(columns, {{"a", "0.5", "2", "1.9", "2.1", "0.01"}, {"b", "0.5", "1", "1", "1", "0.5"}});
+  const CsvTable two(columns, {{"b", "0.5", "1", "1", "1", "0.5"}, {"a", "0.5", "4", "3.9", "4.1", "0.2"}});
+  const CsvTable mean = mean_over_seeds({&one, &two});
+  ASSERT_EQ(mean.rows(), 2);
+  EXPECT_EQ(mean.text(0, "model"), "a");
+  EXPECT_EQ(mean.number(0, "fraction"), 0.5);
+  EXPECT_EQ(mean.number(0, "harmfulness"), 3.0);
+  EXPECT_NEAR(mean.number(0, "harmfulness_low"), 3.0 - 12.7062047, 1e-5);  // t of one degree of freedom
+  EXPECT_NEAR(mean.number(0, "harmfulness_high"), 3.0 + 12.7062047, 1e-5);
+  EXPECT_EQ(mean.number(0, "p_holm"), 0.2) << "supported with every seed or not at all";
+  EXPECT_EQ(mean.number(0, "seeds"), 2.0);
+}
+
+TEST(ReportSeeds, CopiesOfAStageAreShownAsOne) {
+  TemporaryFolder folder;
+  make_projection(folder.path() / "stages/projection-seed1");
+  make_projection(folder.path() / "stages/projection-seed2");
+  write_text(folder.path() / "environment.json", R"({"kind": "study"})");
+  write_text(folder.path() / "stages.json",
+             R"([{"stage": "projection-seed1", "kind": "projection", "copy_of": "projection", "copy_seed": 1},
+                 {"stage": "projection-seed2", "kind": "projection", "copy_of": "projection", "copy_seed": 2}])");
+  write_report(folder.path());
+  const std::string page = read_text(folder.path() / "report.html");
+  EXPECT_THAT(page, HasSubstr("Means over the seeds"));
+  EXPECT_THAT(page, HasSubstr("seeds/projection/results.csv"));
+  EXPECT_THAT(page, Not(HasSubstr("stages/projection-seed2/results.csv")));
 }
 
 TEST(ReportFindings, OverlapAboveChanceAndNoCloserToTheAlignment) {
@@ -99,9 +175,16 @@ TEST(ReportFindings, ActivationsAgainstTheirControl) {
   const Finding overlap = finding(run_findings(read_run(folder.path())), "Useful and harmful prompts");
   EXPECT_EQ(overlap.verdict, Verdict::yes);
   EXPECT_THAT(overlap.numbers, HasSubstr("of what the control shares beyond chance"));
+  EXPECT_THAT(overlap.numbers, HasSubstr("a linear probe tells the two sets apart with a held-out accuracy of 0.9"));
   write_text(folder.path() / "results.csv",
-             "model,layer,energy,k_a,k_b,d,mso,mso_random,mso_control\na,1,0.5,1,1,8,0.1,0.2,0.9\na,2,0.5,1,1,8,,,\n");
+             "model,layer,energy,k_a,k_b,d,mso,mso_random,mso_control,mso_low,mso_high\n"
+             "a,1,0.5,1,1,8,0.1,0.2,0.9,0.05,0.15\na,2,0.5,1,1,8,,,,,\n");
   EXPECT_EQ(run_findings(read_run(folder.path())).front().verdict, Verdict::no);
+  write_text(folder.path() / "results.csv",
+             "model,layer,energy,k_a,k_b,d,mso,mso_random,mso_control\na,1,0.5,1,1,8,0.8,0.2,0.9\n");
+  const Finding vague = run_findings(read_run(folder.path())).front();
+  EXPECT_EQ(vague.verdict, Verdict::unsupported);
+  EXPECT_THAT(vague.numbers, HasSubstr("set `resamples`"));
 }
 
 TEST(ReportFindings, FineTuningTellsWhetherTheLossFell) {

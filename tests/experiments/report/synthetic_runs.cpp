@@ -70,7 +70,73 @@ std::string scored_row(const std::string& model, const std::string& basis, const
                      fraction, draw, energy, std::sqrt(energy), score.utility, 0.9 * score.utility, score.harmfulness);
 }
 
-std::string projected_rows(const std::string& model, const Effect& effect) {
+/// The tables that a projection makes of its prompts: cells, comparisons and trends, with intervals of `spread`.
+class MadeUpStatistics {
+ public:
+  explicit MadeUpStatistics(const Effect& effect) : effect_(effect) {}
+
+  void add_model(const std::string& model, Scores score) {
+    for (const auto& other : plain_) {
+      compare("models", "exact_match_flexible", model, "none", "", other.first, score.utility - other.second.utility,
+              0.04);
+      compare("models", "harmfulness", model, "none", "", other.first, score.harmfulness - other.second.harmfulness,
+              0.2);
+    }
+    plain_.emplace_back(model, score);
+    add_cell(model, "none", "none", "", std::nan(""), score);
+  }
+
+  void add_cell(const std::string& model, const std::string& basis, const std::string& mode,
+                const std::string& fraction, double energy, Scores score) {
+    const double u = 0.04 * effect_.spread, h = 0.15 * effect_.spread;
+    cells_ += fmt::format("{},{},{},{},1,{},,,{:.4f},{:.4f},{:.4f},,,{:.4f},{:.4f},{:.4f},,\n", quoted(model), basis,
+                          mode, fraction, std::isfinite(energy) ? fmt::format("{:.6f}", energy) : "", score.utility,
+                          score.utility - u, score.utility + u, score.harmfulness, score.harmfulness - h,
+                          score.harmfulness + h);
+  }
+
+  /// The bases differ by `basis_shift` of the range; everything follows the energy.
+  void add_shapes(const std::string& model) {
+    for (const std::string basis : {"random_k", "top_k"}) {
+      const double gap = basis == "top_k" ? effect_.basis_shift : 0.01;
+      const Scores whole = scores(model, 1.0, effect_);
+      compare("equal_energy", "exact_match_flexible", model, basis, "same", "random", gap * whole.utility, 0.05);
+      compare("equal_energy", "harmfulness", model, basis, "same", "random", gap * (whole.harmfulness - 1), 0.1);
+    }
+    trends_ += fmt::format(
+        "{0},exact_match_flexible,concordance,0.93,{1:.4f},0.99\n{0},harmfulness,concordance,0.95,{1:.4f},1\n",
+        quoted(model), 0.85 - 0.3 * (effect_.spread - 1));
+  }
+
+  void write(const fs::path& folder) const {
+    write_text(folder / "cells.csv",
+               "model,basis,mode,fraction,draws,energy_kept,energy_low,energy_high,exact_match_flexible,"
+               "exact_match_flexible_low,exact_match_flexible_high,exact_match_flexible_draws_low,"
+               "exact_match_flexible_draws_high,harmfulness,harmfulness_low,harmfulness_high,harmfulness_draws_low,"
+               "harmfulness_draws_high\n" +
+                   cells_);
+    write_text(
+        folder / "comparisons.csv",
+        "family,metric,model,basis,mode,fraction,against,n,value,reference,difference,low,high,p,p_holm,detectable\n" +
+            comparisons_);
+    write_text(folder / "trends.csv", "model,metric,statistic,value,low,high\n" + trends_);
+  }
+
+ private:
+  void compare(const std::string& family, const std::string& metric, const std::string& model, const std::string& basis,
+               const std::string& mode, const std::string& against, double difference, double reach) {
+    const double bound = reach * effect_.spread;
+    comparisons_ += fmt::format("{},{},{},{},{},,{},100,,,{:.4f},{:.4f},{:.4f},0.0001,{},{:.4f}\n", family, metric,
+                                quoted(model), basis, mode, quoted(against), difference, difference - bound,
+                                difference + bound, std::abs(difference) > bound ? 0.001 : 0.6, 1.4 * bound);
+  }
+
+  Effect effect_;
+  std::vector<std::pair<std::string, Scores>> plain_;
+  std::string cells_, comparisons_, trends_;
+};
+
+std::string projected_rows(const std::string& model, const Effect& effect, MadeUpStatistics& statistics) {
   std::string rows;
   int index = 0;
   for (const std::string basis : {"top_k", "random_k", "random"}) {
@@ -81,8 +147,9 @@ std::string projected_rows(const std::string& model, const Effect& effect) {
           const double energy = mode == "same" ? inside : 1 - inside;
           Scores score = scores(model, energy + (basis == "top_k" ? effect.basis_shift : 0), effect);
           const bool disturbed = model == "contaminated" && mode == "orth";
-          if (disturbed) score.harmfulness = std::min(5.0, 1.6 + 2.2 * inside);
+          if (disturbed) score.harmfulness = std::min(5.0, 1.9 + 2.2 * inside);
           rows += scored_row(model, basis, mode, fraction, draw, energy, score);
+          if (draw == 0) statistics.add_cell(model, basis, mode, fmt::format("{}", fraction), energy, score);
         }
       }
     }
@@ -138,14 +205,22 @@ void make_projection(const fs::path& folder, const Effect& effect) {
       "model,basis,mode,fraction,draw,energy_kept,cosine_task_proj,cosine_task_align,gsm8k_flexible,gsm8k_strict,"
       "harmfulness,harmfulness_invalid\n";
   csv += bare_row("base", 0, 5) + bare_row("aligned", 0.02, 1);
+  MadeUpStatistics statistics(effect);
+  statistics.add_model("base", {0, 5});
+  statistics.add_model("aligned", {0.02, 1});
   std::vector<std::string> models{"useful", "harmful", "contaminated"};
   if (!effect.extra_model.empty()) models.push_back(effect.extra_model);
   for (const std::string& model : models) {
     const Scores whole = scores(model, 1.0, effect);
     csv += bare_row(model, whole.utility, whole.harmfulness);
+    statistics.add_model(model, whole);
   }
-  for (const std::string& model : models) csv += projected_rows(model, effect);
+  for (const std::string& model : models) {
+    csv += projected_rows(model, effect, statistics);
+    statistics.add_shapes(model);
+  }
   write_text(folder / "results.csv", csv);
+  statistics.write(folder);
   std::string tensors = "model,basis,mode,fraction,draw,tensor,rows,cols,k,rank,method,energy_kept,residual\n";
   for (int i = 0; i < 900; ++i) {
     tensors += fmt::format(
@@ -194,7 +269,10 @@ void make_overlap(const fs::path& folder, const Effect& effect) {
 }
 
 void make_activations(const fs::path& folder) {
-  std::string csv = "model,layer,energy,k_a,k_b,d,mso,mso_random,mso_control\n";
+  std::string csv =
+      "model,layer,energy,k_a,k_b,d,mso,mso_random,mso_control,mso_low,mso_high,mso_control_low,mso_control_high,"
+      "mso_random_low,mso_random_high\n";
+  std::string probes = "model,layer,method,accuracy,accuracy_low,accuracy_high,separation,n\n";
   int index = 0;
   for (const std::string model : {"base", "aligned", "useful", "contaminated"}) {
     for (int layer = 0; layer < 9; ++layer) {
@@ -202,12 +280,19 @@ void make_activations(const fs::path& folder) {
         const int k = 1 + static_cast<int>(20 * energy);
         const double mso = 0.62 + 0.02 * layer + 0.04 * noise(++index), control = 0.9 + 0.03 * noise(index + 50);
         const std::string undefined = layer == 4 && model == "base" ? "" : fmt::format("{:.6f}", mso);
-        csv += fmt::format("{},{},{},{},{},128,{},{:.6f},{:.6f}\n", model, layer, energy, k, k, undefined, k / 128.0,
-                           control);
+        csv += fmt::format("{},{},{},{},{},128,{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", model,
+                           layer, energy, k, k, undefined, k / 128.0, control, mso - 0.05, mso + 0.05, control - 0.03,
+                           std::min(1.0, control + 0.03), k / 140.0, k / 116.0);
+      }
+      for (const std::string method : {"difference_of_means", "linear_probe"}) {
+        const double accuracy = 0.9 + 0.05 * noise(++index);
+        probes += fmt::format("{},{},{},{:.4f},{:.4f},{:.4f},2.5,200\n", model, layer, method, accuracy,
+                              accuracy - 0.04, accuracy + 0.03);
       }
     }
   }
   write_text(folder / "results.csv", csv);
+  write_text(folder / "probes.csv", probes);
   write_environment(folder, "activations");
 }
 

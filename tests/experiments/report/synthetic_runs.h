@@ -15,6 +15,7 @@ struct Effect {
   double useful = 0.9;                ///< utility of the useful model
   double basis_shift = 0.0;           ///< how much less energy the basis top_k needs than the others
   double alignment_of_harmful = 0.2;  ///< MSO of harmful/aligned; useful/aligned is 0.18
+  double spread = 1.0;                ///< widens the intervals of a projection's scores
   std::string extra_model;            ///< a further fine-tuned model in the projection
 };
 

@@ -1,6 +1,4 @@
 // Resamples, percentiles, and intervals of the overlap of activations.
-#include "experiments/subspace/bootstrap.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,6 +14,9 @@ namespace {
 
 using testing::Dense;
 namespace oracle = runtime::linalg::testing;
+using statistics::Interval;
+using statistics::percentile_interval;
+using statistics::resample_counts;
 
 TEST(Bootstrap, ResamplesHaveTheSizeOfTheSample) {
   const std::vector<int64_t> counts = resample_counts(1000, 1, "a");
@@ -62,12 +63,16 @@ class ResampledOverlaps : public testing::SubspaceTest {
     in_run(
         "run",
         [&](RunContext& context) {
-          result = resampled_overlaps(context, oracle::to_tensor(context.stream, a),
-                                      oracle::to_tensor(context.stream, b), {0.4, 0.6}, options);
+          const runtime::Tensor useful = oracle::to_tensor(context.stream, a);
+          const runtime::Tensor harmful = oracle::to_tensor(context.stream, b);
+          overlaps_ = compare_activations(context.stream, useful, harmful, {0.4, 0.6}, false, {}, "x").pair;
+          result = resampled_overlaps(context, useful, harmful, overlaps_, options);
         },
         std::move(stream));
     return result;
   }
+
+  std::vector<EnergyOverlap> overlaps_;  // of the sample
 
   /// Columns in the span of the given coordinates, of equal spread.
   static Dense spanning(int64_t first, int64_t last, uint64_t seed) {
@@ -107,6 +112,17 @@ TEST_F(ResampledOverlaps, IntervalCoversTheTrueOverlap) {
     EXPECT_GT(interval.high, 0.5);
     EXPECT_LT(interval.high - interval.low, 0.1);
     EXPECT_GT(interval.high - interval.low, 1e-4);
+  }
+}
+
+TEST_F(ResampledOverlaps, IntervalContainsTheOverlapOfTheSample) {
+  // Noise alone: a resample has fewer distinct columns, and another overlap on average.
+  const std::vector<Interval> noise = intervals(oracle::gaussian(16, 40, 1), oracle::gaussian(16, 40, 2));
+  ASSERT_EQ(noise.size(), overlaps_.size());
+  for (size_t i = 0; i < noise.size(); ++i) {
+    EXPECT_LE(noise[i].low, overlaps_[i].mso);
+    EXPECT_GE(noise[i].high, overlaps_[i].mso);
+    EXPECT_LT(noise[i].low, noise[i].high);
   }
 }
 

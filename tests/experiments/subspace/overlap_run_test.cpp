@@ -99,8 +99,9 @@ TEST_F(OverlapRuns, TensorsMatchTheOracle) {
       rows += 2;
     }
   }
-  EXPECT_EQ(results.columns(), (std::vector<std::string>{"pair", "group", "granularity", "energy", "k_a", "k_b", "d",
-                                                         "mso", "mso_random", "stacked", "side", "mso_random_mc"}));
+  EXPECT_EQ(results.columns(),
+            (std::vector<std::string>{"pair", "group", "granularity", "energy", "k_a", "k_b", "d", "mso", "mso_random",
+                                      "stacked", "side", "mso_random_mc", "mso_random_low", "mso_random_high"}));
   EXPECT_EQ(rows, results.size() - 2U * 2U * 3U * 11U) << "besides: two pairs, two layers of three stacks, 11 energies";
 }
 
@@ -149,7 +150,8 @@ TEST_F(OverlapRuns, PrincipalAnglesAreWrittenWhenAskedFor) {
   settings.granularity = {Granularity::tensor};
   settings.tensors = {"*.down_proj.weight"};
   settings.energies = {0.5};
-  settings.principal_angles = true;
+  settings.angle_energies = {0.5};
+  settings.baseline_draws = 30;
   run("run", settings);
   const Table angles = read("run", "angles");
   const Table results = read("run");
@@ -165,6 +167,37 @@ TEST_F(OverlapRuns, PrincipalAnglesAreWrittenWhenAskedFor) {
     EXPECT_EQ(count, std::min(results.cell(row, "k_a").number(), results.cell(row, "k_b").number()));
     EXPECT_NEAR(sum / static_cast<double>(count), results.cell(row, "mso").number(), 1e-6)
         << "MSO is the mean squared cosine";
+  }
+}
+
+TEST_F(OverlapRuns, RandomAnglesAndTheIntervalOfTheBaselineAgreeWithItsMean) {
+  OverlapSettings settings = all_pairs();
+  settings.granularity = {Granularity::tensor};
+  settings.tensors = {"*.down_proj.weight"};
+  settings.energies = {0.5};
+  settings.angle_energies = {0.5};
+  settings.baseline_draws = 400;
+  run("run", settings);
+  const Table angles = read("run", "angles");
+  const Table results = read("run");
+  for (const Row& row : results.rows()) {
+    const double low = results.cell(row, "mso_random_low").number(),
+                 high = results.cell(row, "mso_random_high").number();
+    const double expected = results.cell(row, "mso_random").number();
+    EXPECT_LT(low, expected);
+    EXPECT_GT(high, expected);
+    // The interval is about four standard deviations wide, and the mean of 400 draws is within four of its own.
+    EXPECT_NEAR(results.cell(row, "mso_random_mc").number(), expected, 4 * (high - low) / 3.9 / std::sqrt(400.0));
+  }
+  double before = 2.0;
+  for (const Row& row : angles.rows()) {
+    const double cosine = angles.cell(row, "cosine_random").number();
+    EXPECT_LE(angles.cell(row, "cosine_random_low").number(), cosine);
+    EXPECT_GE(angles.cell(row, "cosine_random_high").number(), cosine);
+    if (angles.cell(row, "index").number() > 1.0) {
+      EXPECT_LE(cosine, before) << "the angles are in order";
+    }
+    before = cosine;
   }
 }
 

@@ -4,9 +4,12 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
+#include "runtime/io/files.h"
 #include "tests/experiments/subspace/subspace_fixture.h"
 
 namespace subspect::experiments::subspace {
@@ -17,8 +20,9 @@ namespace oracle = runtime::linalg::testing;
 
 class Probes : public ::testing::Test {
  protected:
-  std::vector<ProbeResult> probe(const Dense& useful, const Dense& harmful, const std::string& label = "states") const {
-    return probe_states(*stream_, oracle::to_tensor(*stream_, useful), oracle::to_tensor(*stream_, harmful), 5, label);
+  std::vector<ProbeResult> probe(const Dense& useful, const Dense& harmful, int64_t folds = 5) const {
+    return probe_states(*stream_, oracle::to_tensor(*stream_, useful), oracle::to_tensor(*stream_, harmful),
+                        {.folds = folds, .seed = 5, .label = "states"});
   }
 
   std::shared_ptr<runtime::Stream> stream_ = runtime::Stream::open({}, 2);
@@ -35,16 +39,17 @@ TEST_F(Probes, SeparableSetsAreToldApart) {
   for (const int64_t prompts : {40, 400}) {  // more and fewer coordinates than training prompts: dual and primal
     for (const ProbeResult& result : probe(shifted(60, prompts, 0.0, 1), shifted(60, prompts + 2, 40.0, 2))) {
       EXPECT_EQ(result.accuracy, 1.0) << name(result.method);
-      EXPECT_EQ(result.accuracy_interval.low, 1.0);
+      EXPECT_NEAR(result.accuracy_interval.low, 1.0 - 3.84 / (2.0 * static_cast<double>(prompts) + 5.84), 1e-4)
+          << "Wilson's bound";
       EXPECT_EQ(result.accuracy_interval.high, 1.0);
       EXPECT_GT(result.separation, 8.0);
-      EXPECT_EQ(result.n, prompts + 1);
+      EXPECT_EQ(result.n, 2 * prompts + 2);
     }
   }
 }
 
 TEST_F(Probes, OneDistributionIsChance) {
-  for (const ProbeResult& result : probe(shifted(16, 2000, 0.0, 1), shifted(16, 2000, 0.0, 2))) {
+  for (const ProbeResult& result : probe(shifted(16, 2000, 0.0, 3), shifted(16, 2000, 0.0, 4))) {
     EXPECT_NEAR(result.accuracy, 0.5, 0.05) << name(result.method);
     EXPECT_LT(result.accuracy_interval.low, 0.5);
     EXPECT_GT(result.accuracy_interval.high, 0.5);
@@ -60,7 +65,7 @@ TEST_F(Probes, AccuracyOfUnitGaussiansIsThatOfTheBayesRule) {
     EXPECT_LT(result.accuracy_interval.low, bayes);
     EXPECT_GT(result.accuracy_interval.high, bayes);
     const double width = result.accuracy_interval.high - result.accuracy_interval.low;
-    EXPECT_NEAR(width, 2.0 * 1.96 * std::sqrt(bayes * (1.0 - bayes) / 4000.0), 0.004) << "the binomial interval";
+    EXPECT_NEAR(width, 2.0 * 1.96 * std::sqrt(bayes * (1.0 - bayes) / 8000.0), 0.003) << "the binomial interval";
     EXPECT_NEAR(result.separation, 2.0, 0.1);
   }
 }
@@ -95,7 +100,33 @@ TEST_F(Probes, PrimalAndDualSystemsAgree) {
   EXPECT_NEAR(primal, dual, 0.02 * std::abs(primal));
 }
 
-TEST_F(Probes, ThreadsChangeNoBitAndTheLabelIsTheSequence) {
+TEST_F(Probes, CrossValidationAgreesWithScikitLearn) {
+  const auto golden = nlohmann::json::parse(runtime::io::read_file(std::filesystem::path(SUBSPECT_SOURCE_DIR) /
+                                                                   "tests/fixtures/statistics/golden.json"))["probe"];
+  const auto states = [&](const char* set) {
+    const auto rows = golden[set].get<std::vector<std::vector<double>>>();
+    Dense matrix(static_cast<int64_t>(rows[0].size()), static_cast<int64_t>(rows.size()));
+    for (size_t j = 0; j < rows.size(); ++j) {
+      for (size_t d = 0; d < rows[j].size(); ++d) matrix(static_cast<int64_t>(d), static_cast<int64_t>(j)) = rows[j][d];
+    }
+    return matrix;
+  };
+  const ProbeResult linear = probe(states("useful"), states("harmful"), golden["folds"])[1];
+  const auto expected = golden["right"].get<std::vector<int>>();
+  ASSERT_EQ(linear.right.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(linear.right[i], expected[i] == 1) << "prompt " << i;
+  EXPECT_GT(linear.accuracy, 0.6);
+  EXPECT_LT(linear.accuracy, 1.0);
+}
+
+TEST_F(Probes, ManyCoordinatesAndFewPromptsDoNotLookSeparable) {
+  // 200 coordinates separate any 40 training prompts; held-out prompts show that there is nothing.
+  const ProbeResult linear = probe(shifted(200, 25, 0.0, 1), shifted(200, 25, 0.0, 2))[1];
+  EXPECT_LT(linear.accuracy_interval.low, 0.5);
+  EXPECT_GT(linear.accuracy_interval.high, 0.5);
+}
+
+TEST_F(Probes, ThreadsChangeNoBit) {
   const Dense useful = shifted(24, 150, 0.0, 1);
   const Dense harmful = shifted(24, 150, 0.8, 2);
   const std::vector<ProbeResult> two = probe(useful, harmful);

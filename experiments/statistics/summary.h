@@ -1,13 +1,16 @@
-// The little statistics that sentences and curves need. NaN values are left out everywhere.
+// Means, quantiles, concordance and interpolation. NaN values are left out everywhere but in `interpolate`.
 #pragma once
 
 #include <utility>
 #include <vector>
 
-namespace subspect::experiments::report {
+namespace subspect::experiments::statistics {
 
 /// Mean of the finite values; NaN if there are none.
 double mean(const std::vector<double>& values);
+
+/// Variance with n - 1 in the denominator of the finite values; NaN for fewer than two.
+double variance(const std::vector<double>& values);
 
 /// The `q`-quantile (0..1) of the finite values, linear between order statistics; NaN if there are none.
 double quantile(std::vector<double> values, double q);
@@ -21,4 +24,4 @@ double concordance(const std::vector<std::pair<double, double>>& points, double 
 /// outside their range.
 double interpolate(const std::vector<std::pair<double, double>>& points, double x);
 
-}  // namespace subspect::experiments::report
+}  // namespace subspect::experiments::statistics

@@ -1,5 +1,5 @@
 // Means, quantiles, concordance and interpolation.
-#include "experiments/report/statistics.h"
+#include "experiments/statistics/summary.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 #include <limits>
 #include <numeric>
 
-namespace subspect::experiments::report {
+namespace subspect::experiments::statistics {
 
 namespace {
 
@@ -24,6 +24,18 @@ double mean(const std::vector<double>& values) {
     ++count;
   }
   return count == 0 ? nan : sum / static_cast<double>(count);
+}
+
+double variance(const std::vector<double>& values) {
+  const double middle = mean(values);
+  double sum = 0;
+  size_t count = 0;
+  for (const double value : values) {
+    if (!std::isfinite(value)) continue;
+    sum += (value - middle) * (value - middle);
+    ++count;
+  }
+  return count < 2 ? nan : sum / static_cast<double>(count - 1);
 }
 
 double quantile(std::vector<double> values, double q) {
@@ -68,4 +80,4 @@ double interpolate(const std::vector<std::pair<double, double>>& points, double 
   return nan;
 }
 
-}  // namespace subspect::experiments::report
+}  // namespace subspect::experiments::statistics
