@@ -18,6 +18,12 @@ if(SUBSPECT_SANITIZE)
   target_link_options(subspect_options INTERFACE -fsanitize=${SUBSPECT_SANITIZE})
 endif()
 
+# The fuzz targets follow the coverage of the libraries, which Clang alone records.
+if(SUBSPECT_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  set(SUBSPECT_FUZZ ON)
+  target_compile_options(subspect_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # subspect_library(NAME [SOURCES...]): the library of one folder. Headers are included from the project root.
 function(subspect_library name)
   add_library(${name} STATIC ${ARGN})
