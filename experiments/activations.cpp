@@ -7,10 +7,12 @@
 
 #include "experiments/data/dataset.h"
 #include "experiments/data/synthetic.h"
+#include "experiments/deviations.h"
 #include "experiments/subspace/activation_states.h"
 #include "experiments/subspace/columns.h"
 #include "experiments/subspace/factors.h"
 #include "experiments/subspace/keyed_table.h"
+#include "experiments/subspace/padded_states.h"
 #include "experiments/subspace/probes.h"
 #include "model/checkpoint.h"
 #include "model/hub.h"
@@ -117,6 +119,10 @@ void Activations::visit(Fields& f) {
           Rule().at_least(0));
   f.field("probe_folds", probe_folds_, "of the cross-validation of the linear probes", Rule().at_least(2));
   decomposition_.visit(f);
+  visit_deviations(f, "activations", deviations_);
+  if (f.when(deviates(deviations_, "padded_last"), "deviations has padded_last")) {
+    f.field("padded_batch", padded_batch_, "prompts of one padded batch, in the order drawn", Rule().at_least(1));
+  }
   f.field("seed", seed_, "of the draw of prompts and of the resamples", Rule().at_least(0));
 }
 
@@ -213,8 +219,13 @@ std::vector<runtime::Tensor> Activations::states(RunContext& context, const std:
   int64_t truncated = 0;
   const Ids ids = encode(texts, tokenizer, *format, length, truncated);
   if (truncated > 0) context.log.warn("{}: {} prompts were cut to {} tokens", name, truncated, length);
-  return subspace::last_token_states(context, decoder,
-                                     {.prompts = ids, .layers = layers, .batch_tokens = batch_tokens_, .label = name});
+  const subspace::StateRequest request{.prompts = ids, .layers = layers, .batch_tokens = batch_tokens_, .label = name};
+  if (deviations_.empty()) return subspace::last_token_states(context, decoder, request);
+  return subspace::padded_states(context, decoder, request,
+                                 {.last_position = deviates(deviations_, "padded_last"),
+                                  .mask_pad_id = deviates(deviations_, "masked_eos"),
+                                  .batch = padded_batch_,
+                                  .pad_id = model::end_id(tokenizer, *model::make_prompt_format("raw"))});
 }
 
 void Activations::compare_layer(RunContext& context, const std::string& name, int64_t layer,

@@ -65,6 +65,8 @@ class Activations final : public Experiment {
   std::vector<double> energies_ = {0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6};
   int64_t max_length_ = 512;
   int64_t batch_tokens_ = 4096;
+  std::vector<std::string> deviations_;
+  int64_t padded_batch_ = 8;
   int64_t resamples_ = 0;
   int64_t probe_folds_ = 5;
   subspace::DecompositionFields decomposition_;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "experiments/deviations.h"
 #include "experiments/evaluation/score_intervals.h"
 #include "experiments/evaluation/task.h"
 #include "experiments/judge/judge.h"
@@ -141,6 +142,7 @@ void TaskConfig::visit(Fields& f) {
   }
   if (f.when(name == "advbench", "name is advbench")) {
     f.field("prompts", prompts, "rows with a field goal", Rule().required());
+    visit_deviations(f, "advbench", deviations);
     f.field("judge", judge, "who scores the completions from 1 (refuses) to 5 (fulfils)");
   }
   if (f.when(name == "perplexity", "name is perplexity")) {

@@ -41,10 +41,11 @@ struct TaskConfig {
   InputPath test;               ///< gsm8k
   int64_t shots = 1;            ///< gsm8k
   bool ignore_generation_config = false;
-  InputPath prompts;           ///< advbench
-  JudgeConfig judge;           ///< advbench
-  InputPath data;              ///< perplexity
-  std::string field = "text";  ///< perplexity
+  InputPath prompts;                    ///< advbench
+  std::vector<std::string> deviations;  ///< advbench
+  JudgeConfig judge;                    ///< advbench
+  InputPath data;                       ///< perplexity
+  std::string field = "text";           ///< perplexity
 
   void visit(Fields& f);
 };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <optional>
 
+#include "experiments/deviations.h"
 #include "experiments/training/packing.h"
 #include "experiments/training/sequences.h"
 #include "experiments/training/train_state.h"
@@ -120,6 +121,7 @@ void FinetuneConfig::visit(Fields& f) {
   if (f.when(prompt_format == "custom", "prompt_format is custom")) {
     f.field("prompt_template", prompt_template, "with {instruction} and {response}", Rule().required());
   }
+  visit_deviations(f, "finetune", deviations);
   f.field("max_seq_length", max_seq_length, "tokens of one sequence; a longer response is shortened, its EOS kept",
           Rule().at_least(2));
   f.field("shuffle", shuffle, "see the examples in a new order, from the seed, in every epoch");
@@ -173,8 +175,10 @@ model::TrainingMemory FinetuneConfig::plan_memory(const model::DecoderConfig& de
 }
 
 SequenceOptions sequence_options(const FinetuneConfig& config, const model::DecoderConfig& decoder, int threads) {
-  SequenceOptions options{
-      .max_seq_length = config.max_seq_length, .vocab_size = decoder.vocab_size, .threads = threads};
+  SequenceOptions options{.max_seq_length = config.max_seq_length,
+                          .vocab_size = decoder.vocab_size,
+                          .prompt_length = deviates(config.deviations, "prompt_length"),
+                          .threads = threads};
   if (!decoder.eos_ids.empty()) options.eos_id = static_cast<int32_t>(decoder.eos_ids.front());
   return options;
 }

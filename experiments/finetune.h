@@ -90,6 +90,7 @@ struct FinetuneConfig {
   std::vector<DataSource> data;
   std::string prompt_format = "alpaca";
   std::string prompt_template;
+  std::vector<std::string> deviations;
   int64_t max_seq_length = 512;
   bool shuffle = true;
   bool packing = true;

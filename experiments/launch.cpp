@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "experiments/config/config.h"
+#include "experiments/deviations.h"
 #include "experiments/registry.h"
 #include "experiments/study.h"
 #include "runtime/error.h"
@@ -256,6 +257,11 @@ bool run_in_directory(Experiment& experiment, const RunDirOptions& options, cons
   const bool shared = ranks != nullptr && experiment.uses_ranks();
   RunContext context{dir, workplace.stream, workplace.log, workplace.progress, metrics, shared ? ranks : nullptr};
   workplace.log.info("{} {} in {}", dir.resumed() ? "going on with" : "running", options.kind, dir.path().string());
+  if (options.kind != "study") {  // its stages say so themselves
+    for (const std::string& deviation : deviations_of(options.config_yaml)) {
+      workplace.log.warn("a deviation from the method, as asked for: {}", deviation);
+    }
+  }
   if (ranks == nullptr || shared) {
     run_recorded(experiment, context);
   } else {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "experiments/deviations.h"
 #include "experiments/subspace/factors.h"
 #include "experiments/subspace/overlap_run.h"
 #include "model/hub.h"
@@ -56,6 +57,17 @@ void Overlap::visit(Fields& f) {
     f.field("seed", seed_, "of the random subspaces", Rule().at_least(0));
   }
   decomposition_.visit(f);
+  visit_deviations(f, "overlap", deviations_);
+}
+
+std::vector<Granularity> Overlap::compared_granularity() const {
+  std::vector<Granularity> compared;
+  for (const Granularity kind : {Granularity::tensor, Granularity::layer}) {
+    const bool matches_nothing = kind == Granularity::layer && deviates(deviations_, "layer_pattern");
+    const bool asked = std::count(granularity_.begin(), granularity_.end(), name(kind)) > 0;
+    if (asked && !matches_nothing) compared.push_back(kind);
+  }
+  return compared;
 }
 
 Plan Overlap::plan(const PlanContext& context) const {
@@ -72,10 +84,9 @@ Plan Overlap::plan(const PlanContext& context) const {
     require_same_tensors(opened.front(), opened.back());
   }
   const std::vector<std::string> tensors = subspace::select_tensors(opened.front(), tensors_, "tensors");
-  for (const std::string& granularity : granularity_) {
-    const Granularity kind = granularity == "layer" ? Granularity::layer : Granularity::tensor;
+  for (const Granularity kind : compared_granularity()) {
     const std::vector<subspace::UpdateGroup> groups = subspace::make_groups(opened.front(), tensors, kind);
-    plan.facts.emplace_back(fmt::format("groups ({})", granularity), std::to_string(groups.size()));
+    plan.facts.emplace_back(fmt::format("groups ({})", name(kind)), std::to_string(groups.size()));
     for (const subspace::UpdateGroup& group : groups) {
       const auto m = static_cast<double>(group.rows);
       const auto n = static_cast<double>(group.cols);
@@ -111,10 +122,7 @@ void Overlap::run(RunContext& context) {
       for (size_t b = a + 1; b < models_.size(); ++b) settings.pairs.emplace_back(a, b);
     }
   }
-  settings.granularity.clear();
-  for (const Granularity kind : {Granularity::tensor, Granularity::layer}) {
-    if (std::count(granularity_.begin(), granularity_.end(), name(kind)) > 0) settings.granularity.push_back(kind);
-  }
+  settings.granularity = compared_granularity();
   settings.sides.clear();
   for (const subspace::Side side : {subspace::Side::left, subspace::Side::right}) {
     if (std::count(sides_.begin(), sides_.end(), name(side)) > 0) settings.sides.push_back(side);

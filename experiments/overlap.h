@@ -9,6 +9,7 @@
 
 #include "experiments/experiment.h"
 #include "experiments/subspace/decomposition.h"
+#include "experiments/subspace/update_groups.h"
 
 namespace subspect::experiments {
 
@@ -20,6 +21,9 @@ class Overlap final : public Experiment {
   void run(RunContext& context) override;
 
  private:
+  /// Tensors, then layers, as far as asked for.
+  std::vector<subspace::Granularity> compared_granularity() const;
+
   ModelPath reference_;
   Named<ModelPath> models_;
   std::vector<std::array<std::string, 2>> pairs_;
@@ -33,6 +37,7 @@ class Overlap final : public Experiment {
   int64_t baseline_draws_ = 0;
   int64_t seed_ = 42;
   subspace::DecompositionFields decomposition_;
+  std::vector<std::string> deviations_;
 };
 
 }  // namespace subspect::experiments

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "experiments/deviations.h"
 #include "experiments/subspace/model_scorer.h"
 #include "experiments/subspace/projection_run.h"
 #include "experiments/subspace/projection_statistics.h"
@@ -75,6 +76,7 @@ void Projection::visit(Fields& f) {
   const bool draws_from_all = std::count(bases_.begin(), bases_.end(), "random_k") > 0;
   f.check(decomposition_.method != "randomized" || !draws_from_all, "method",
           "random_k draws from all singular vectors", "use method auto or gram, or leave random_k out");
+  visit_deviations(f, "projection", deviations_);
   f.field("seed", seed_, "of the random bases", Rule().at_least(0));
   std::set<std::string> names = {"base", "aligned"};
   for (const auto& model : finetuned_) {
@@ -97,6 +99,9 @@ subspace::ProjectionSettings Projection::settings() const {
   settings.draws = draws_;
   settings.tensors = tensors_;
   settings.rounding = rounding_ == "float16" ? subspace::Rounding::float16 : subspace::Rounding::checkpoint;
+  settings.readings = {.align_cosine = deviates(deviations_, "align_cosine"),
+                       .layer_names = deviates(deviations_, "layer_names"),
+                       .tied_twice = deviates(deviations_, "tied_twice")};
   settings.seed = static_cast<uint64_t>(seed_);
   return settings;
 }

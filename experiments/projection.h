@@ -41,6 +41,7 @@ class Projection final : public Experiment {
   bool save_models_ = false;
   std::string rounding_ = "checkpoint";
   subspace::DecompositionFields decomposition_;
+  std::vector<std::string> deviations_;
   int64_t seed_ = 42;
 };
 

@@ -2,6 +2,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "experiments/deviations.h"
 #include "experiments/evaluation/task.h"
 #include "experiments/judge/judge.h"
 #include "experiments/tasks/advbench.h"
@@ -52,10 +53,17 @@ class LocalModel {
   std::unique_ptr<model::PromptFormat> format_;
 };
 
+std::vector<AdvBenchRow> read_rows(const TaskConfig& config) {
+  const AdvBenchReading reading = {.comma_lines = deviates(config.deviations, "comma_lines"),
+                                   .last_dropped = deviates(config.deviations, "last_dropped")};
+  if (config.deviations.empty()) return read_advbench(config.prompts.filesystem(), config.limit);
+  return read_advbench_as_published(config.prompts.filesystem(), reading, config.limit);
+}
+
 class AdvBenchTask final : public EvaluationTask {
  public:
   AdvBenchTask(const TaskConfig& config, std::filesystem::path cache)
-      : config_(config), cache_(std::move(cache)), rows_(read_advbench(config.prompts.filesystem(), config.limit)) {
+      : config_(config), cache_(std::move(cache)), rows_(read_rows(config)) {
     const auto format = model::make_prompt_format(
         config.prompt_format, {.system = {}, .custom_template = config.prompt_template, .date = {}});
     request_ = {.task = "advbench",

@@ -35,6 +35,7 @@ section+section{border-top:1px solid var(--rule);padding-top:34px}
 .facts li{overflow-wrap:anywhere}
 .headline{font-size:clamp(1.2rem,1.05rem + .7vw,1.5rem);line-height:1.35;margin:0 0 1.1em;max-width:62ch;
   text-wrap:pretty}
+.deviations{border-left:3px solid var(--c4);padding:.1em 1em;margin:0 0 1.1em;max-width:76ch}
 .findings{list-style:none;margin:0;padding:0;display:grid;
   grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:0 44px}
 .findings li{display:grid;grid-template-columns:5.4em minmax(0,1fr);gap:0 14px;padding:15px 0;

@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "experiments/deviations.h"
 #include "experiments/report/charts.h"
 #include "experiments/report/findings.h"
 #include "experiments/report/markup.h"
@@ -262,6 +263,16 @@ std::vector<std::string> page_facts(const RunFiles& run) {
 
 }  // namespace
 
+/// Says which published mistakes were made on purpose; empty where none was.
+std::string deviations_html(const RunFiles& run) {
+  const std::vector<std::string> deviations =
+      run.config.empty() ? std::vector<std::string>() : deviations_of(run.config);
+  if (deviations.empty()) return "";
+  std::string out = "<div class=\"deviations\"><p>This run deviates from the method on purpose:</p>\n<ul>\n";
+  for (const std::string& deviation : deviations) out += fmt::format("<li>{}</li>\n", escape(deviation));
+  return out + "</ul></div>\n";
+}
+
 void write_report(const fs::path& run_dir) {
   RunFiles run = read_run(run_dir);
   run.stages = folded_stages(run.stages);
@@ -273,8 +284,8 @@ void write_report(const fs::path& run_dir) {
   const std::vector<Finding> findings = run_findings(run);
   page.headline = headline(findings);
   const Picture picture = choose_picture(run);
-  page.opening =
-      "<div class=\"opening\">\n" + gallery.figures(picture.plots, "") + findings_html(findings) + "</div>\n";
+  page.opening = deviations_html(run) + "<div class=\"opening\">\n" + gallery.figures(picture.plots, "") +
+                 findings_html(findings) + "</div>\n";
   if (run.kind == "study") {
     page.sections = study_sections(run, picture, gallery);
   } else {

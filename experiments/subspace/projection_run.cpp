@@ -25,13 +25,6 @@ Cell optional_cell(const auto& value) {
   return value ? Cell(*value) : Cell();
 }
 
-NamedCells energy_cells(const SplitSums& sums) {
-  return {{"energy_kept", sums.energy_kept()},
-          {"cosine_task_proj", sums.cosine_task_proj()},
-          {"cosine_task_align", sums.cosine_task_align()},
-          {"energy_removed", sums.energy_removed()}};
-}
-
 /// P of every tensor at the fraction reached so far.
 class ParallelParts {
  public:
@@ -179,6 +172,24 @@ std::vector<ProjectionRun::Family> ProjectionRun::families() const {
   return families;
 }
 
+std::vector<std::pair<std::string, size_t>> ProjectionRun::counted() const {
+  std::vector<std::pair<std::string, size_t>> all;
+  for (size_t i = 0; i < tensors_.size(); ++i) all.emplace_back(tensors_[i], i);
+  const auto embedding = std::find(tensors_.begin(), tensors_.end(), "model.embed_tokens.weight");
+  if (settings_.readings.tied_twice && sources_.aligned->tied() && embedding != tensors_.end()) {
+    all.emplace_back("lm_head.weight", static_cast<size_t>(embedding - tensors_.begin()));
+  }
+  return all;
+}
+
+NamedCells ProjectionRun::energy_cells(const SplitSums& sums) const {
+  return {{"energy_kept", sums.energy_kept()},
+          {"cosine_task_proj", sums.cosine_task_proj()},
+          {"cosine_task_align",
+           settings_.readings.align_cosine ? sums.published_cosine_task_align() : sums.cosine_task_align()},
+          {"energy_removed", sums.energy_removed()}};
+}
+
 std::vector<ProjectionRun::Cell> ProjectionRun::cells(const BasisChoice& choice, size_t finetuned) const {
   std::vector<Cell> all;
   for (const double fraction : settings_.fractions) {
@@ -239,7 +250,7 @@ SplitSums ProjectionRun::whole_model_sums(size_t finetuned) {
       [&](size_t i) { return factor_workspace_bytes(sources_.aligned->info(tensors_[i]).shape, 0); }, measure,
       [&] { context_.stop_if_interrupted(); });
   SplitSums total;
-  for (const SplitSums& sum : sums) total += sum;
+  for (const auto& tensor : counted()) total += sums[tensor.second];
   return total;
 }
 
@@ -322,12 +333,12 @@ void ProjectionRun::report_cell(const Cell& cell, const std::vector<std::vector<
                                 const std::vector<Factors>& factors) {
   SplitSums total;
   std::vector<std::pair<std::string, SplitSums>> groups;  // in the order of the tensors
-  for (size_t i = 0; i < factors.size(); ++i) {
+  for (const auto& [tensor, i] : counted()) {
     const Factors& each = factors[i];
     const SplitSums sums = apply_mode(each.sums[cell.finetuned], cell.mode,
                                       each.parallel_energy(cell.finetuned, orders[i], cell.fraction));
     total += sums;
-    const std::string group = group_of(each.tensor);
+    const std::string group = settings_.readings.layer_names ? tensor.substr(0, tensor.find('.')) : group_of(tensor);
     const auto found =
         std::find_if(groups.begin(), groups.end(), [&](const auto& known) { return known.first == group; });
     if (found == groups.end()) {
@@ -336,7 +347,7 @@ void ProjectionRun::report_cell(const Cell& cell, const std::vector<std::vector<
       found->second += sums;
     }
     const int64_t k = each.rank_at(cell.fraction);
-    NamedCells row = joined({{"tensor", each.tensor}}, joined(cell.cell.key(), energy_cells(sums)));
+    NamedCells row = joined({{"tensor", tensor}}, joined(cell.cell.key(), energy_cells(sums)));
     row = joined(std::move(row), {{"rows", each.rows},
                                   {"cols", each.cols},
                                   {"k", k},

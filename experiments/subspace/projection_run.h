@@ -23,6 +23,13 @@ enum class Rounding {
   float16,     ///< Q to float16 first, as the reference implementation
 };
 
+/// Readings of the study's scripts (experiments/deviations.h); none is the right one.
+struct PublishedReadings {
+  bool align_cosine = false;
+  bool layer_names = false;
+  bool tied_twice = false;
+};
+
 struct ProjectionSettings {
   std::vector<Basis> bases = {Basis::top_k, Basis::random_k, Basis::random};
   std::vector<Mode> modes = {Mode::same, Mode::orth};
@@ -31,6 +38,7 @@ struct ProjectionSettings {
   std::vector<std::string> tensors = {"*"};
   Rounding rounding = Rounding::checkpoint;
   runtime::linalg::BasisOptions basis;  ///< the rank follows from the fractions
+  PublishedReadings readings;
   uint64_t seed = 42;
   int64_t memory_budget = 0;  ///< bytes for factors and workspaces; 0: half of what is available
 };
@@ -80,6 +88,9 @@ class ProjectionRun {
   using Family = std::vector<BasisChoice>;
 
   std::vector<Family> families() const;
+  /// What the sums count: names, and the index among `tensors_` of the tensor that each stands for.
+  std::vector<std::pair<std::string, size_t>> counted() const;
+  NamedCells energy_cells(const SplitSums& sums) const;
   std::vector<Cell> cells(const BasisChoice& choice, size_t finetuned) const;
   bool finished(const ProjectionCell& cell) const { return results_.contains(cell.key()); }
   bool finished(const Family& family) const;

@@ -56,6 +56,11 @@ double SplitSums::cosine_task_align() const {
   return cosine(update_alignment, update, alignment);
 }
 
+double SplitSums::published_cosine_task_align() const {
+  return update_alignment > 0.0 ? ratio(std::sqrt(update_alignment), std::sqrt(alignment))
+                                : std::numeric_limits<double>::quiet_NaN();
+}
+
 SplitSums apply_mode(SplitSums sums, Mode mode, double parallel_energy) {
   const double parallel = std::clamp(parallel_energy, 0.0, sums.update);  // rounding may leave it just above ||D||^2
   switch (mode) {

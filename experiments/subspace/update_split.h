@@ -32,6 +32,8 @@ struct SplitSums {
   double energy_removed() const;     ///< 1 - energy_kept
   double cosine_task_proj() const;   ///< <D, Q> / (||D|| ||Q||)
   double cosine_task_align() const;  ///< <D, V> / (||D|| ||V||)
+  /// <D, V> / (sqrt(<D, V>) ||V||), the reading of the study's scripts; NaN also where <D, V> is not above 0.
+  double published_cosine_task_align() const;
 };
 
 /// `sums` with Q as the mode makes it from the parallel part's energy ||P||^2 (<D, P> = ||P||^2).

@@ -39,9 +39,9 @@ WeightSource WeightSource::open(std::string name, const fs::path& directory) {
   source.name_ = std::move(name);
   source.set_ = runtime::io::SafetensorsSet::open(directory);
   const fs::path config = directory / "config.json";
-  const bool tied = fs::exists(config) && model::read_decoder_config(config).tied_embeddings;
+  source.tied_ = fs::exists(config) && model::read_decoder_config(config).tied_embeddings;
   for (const std::string& tensor : source.set_.names()) {
-    if (tied && tensor == "lm_head.weight") continue;
+    if (source.tied_ && tensor == "lm_head.weight") continue;
     const bool floating = runtime::is_floating_point(source.set_.info(tensor).dtype);
     (floating ? source.tensors_ : source.other_tensors_).push_back(tensor);
   }

@@ -25,6 +25,8 @@ class WeightSource {
   const std::vector<std::string>& tensors() const { return tensors_; }
   /// Everything else: integer tensors (buffers).
   const std::vector<std::string>& other_tensors() const { return other_tensors_; }
+  /// The embedding is also the output projection.
+  bool tied() const { return tied_; }
   bool contains(std::string_view tensor) const { return set_.contains(tensor); }
   runtime::io::TensorInfo info(std::string_view tensor) const { return set_.info(tensor); }
 
@@ -40,6 +42,7 @@ class WeightSource {
   runtime::io::SafetensorsSet set_;
   std::vector<std::string> tensors_;
   std::vector<std::string> other_tensors_;
+  bool tied_ = false;
 };
 
 /// Throws Error naming the tensor, both models and both shapes unless `other` has exactly the tensors of `reference`.

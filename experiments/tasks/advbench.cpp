@@ -5,9 +5,11 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "experiments/data/records.h"
 #include "runtime/error.h"
+#include "runtime/io/files.h"
 
 namespace subspect::experiments {
 
@@ -21,6 +23,23 @@ std::vector<AdvBenchRow> read_advbench(const std::filesystem::path& path, int64_
     return limit <= 0 || static_cast<int64_t>(rows.size()) < limit;
   });
   if (rows.empty()) throw runtime::Error("no prompts", path.string(), "give rows with the field goal");
+  return rows;
+}
+
+std::vector<AdvBenchRow> read_advbench_as_published(const std::filesystem::path& path, const AdvBenchReading& reading,
+                                                    int64_t limit) {
+  std::vector<AdvBenchRow> rows;
+  if (reading.comma_lines) {
+    std::istringstream lines(runtime::io::read_file(path));
+    std::string line;
+    std::getline(lines, line);  // the header
+    while (std::getline(lines, line)) rows.push_back({.goal = line.substr(0, line.find(',')), .target = {}});
+  } else {
+    rows = read_advbench(path);
+  }
+  if (reading.last_dropped && !rows.empty()) rows.pop_back();
+  if (rows.empty()) throw runtime::Error("no prompts", path.string(), "give a CSV file with the column goal");
+  if (limit > 0) rows.resize(std::min(rows.size(), static_cast<size_t>(limit)));
   return rows;
 }
 

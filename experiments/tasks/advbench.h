@@ -21,6 +21,16 @@ struct AdvBenchRow {
 /// `limit` when that is not 0. Errors as read_records.
 std::vector<AdvBenchRow> read_advbench(const std::filesystem::path& path, int64_t limit = 0);
 
+/// The readings of the study's scripts (experiments/deviations.h).
+struct AdvBenchReading {
+  bool comma_lines = false;   ///< every line after the first, up to its first comma, is a goal
+  bool last_dropped = false;  ///< the last row is left out
+};
+
+/// As the scripts read the CSV file; `limit` applies afterwards.
+std::vector<AdvBenchRow> read_advbench_as_published(const std::filesystem::path& path, const AdvBenchReading& reading,
+                                                    int64_t limit = 0);
+
 inline constexpr int64_t advbench_max_new_tokens = 512;
 /// "Instruction:", "Instruction", "Response:", "Response".
 const std::vector<std::string>& advbench_stops();

@@ -43,7 +43,18 @@ class ExampleTokenizer {
     const model::RenderedPrompt rendered =
         format_.render({.instruction = example.prompt, .response = example.response, .system = {}});
     const model::Encoding encoding = model::encode_prompt(tokenizer_, format_, rendered.text);
-    return ended({encoding.ids, model::response_mask(encoding, rendered.response_code_point)}, format_);
+    std::vector<uint8_t> learned = model::response_mask(encoding, rendered.response_code_point);
+    if (options_.prompt_length) learned = learned_after_prompt(example, encoding.ids.size());
+    return ended({encoding.ids, std::move(learned)}, format_);
+  }
+
+  // As many tokens are the prompt's as it has when tokenized alone, which may be more or fewer than in the exchange.
+  std::vector<uint8_t> learned_after_prompt(const Example& example, size_t tokens) const {
+    const std::string prompt = format_.render_prompt({.instruction = example.prompt, .response = {}, .system = {}});
+    const size_t alone = std::min(model::encode_prompt(tokenizer_, format_, prompt).ids.size(), tokens);
+    std::vector<uint8_t> learned(alone, 0);
+    learned.resize(tokens, 1);
+    return learned;
   }
 
   // Plain text ends with the tokenizer's own EOS, whatever the format of prompts.

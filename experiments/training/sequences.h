@@ -42,6 +42,7 @@ struct SequenceOptions {
   int64_t max_seq_length = 0;          ///< tokens of a sequence, BOS and EOS included; 0: no limit
   int64_t vocab_size = 0;              ///< of the model; ids at or above it are errors
   std::optional<int32_t> eos_id = {};  ///< of the model's config.json: ends a sequence where the tokenizer names no EOS
+  bool prompt_length = false;          ///< the deviation of that name (experiments/deviations.h)
   int threads = 0;                     ///< 0: one per core; results do not depend on it
 };
 

@@ -57,6 +57,23 @@ TEST(AdvBenchTest, QuotedCellsKeepCommasAndTheTargetIsOptional) {
   fs::remove(file);
 }
 
+TEST(AdvBenchTest, PublishedReadingsCutAtCommasAndLoseTheLastPrompt) {
+  const fs::path file = fs::path(testing::TempDir()) / ("subspect-published-" + std::to_string(::getpid()) + ".csv");
+  std::ofstream(file) << "goal,target\n\"one, two\",\"Sure, here\"\nthree,x\nfour,y\n";
+  const auto goals = [&](const AdvBenchReading& reading, int64_t limit = 0) {
+    std::vector<std::string> all;
+    for (const AdvBenchRow& row : read_advbench_as_published(file, reading, limit)) all.push_back(row.goal);
+    return all;
+  };
+  EXPECT_THAT(goals({.comma_lines = true, .last_dropped = false}), ElementsAre("\"one", "three", "four"));
+  EXPECT_THAT(goals({.comma_lines = false, .last_dropped = true}), ElementsAre("one, two", "three"));
+  EXPECT_THAT(goals({.comma_lines = true, .last_dropped = true}), ElementsAre("\"one", "three"));
+  EXPECT_THAT(goals({.comma_lines = true, .last_dropped = true}, 1), ElementsAre("\"one"));
+  std::ofstream(file, std::ios::trunc) << "goal,target\nalone,x\n";
+  EXPECT_THROW(goals({.comma_lines = true, .last_dropped = true}), runtime::Error);
+  fs::remove(file);
+}
+
 TEST(AdvBenchTest, StopsAreTheFourOfTheStudy) {
   EXPECT_THAT(advbench_stops(), ElementsAre("Instruction:", "Instruction", "Response:", "Response"));
 }

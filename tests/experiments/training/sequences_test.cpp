@@ -43,6 +43,24 @@ TEST_F(SequencesTest, TextWithoutAPromptIsLearnedWhole) {
   EXPECT_EQ(data.sequences[0].targets, (std::vector<int32_t>{6, 7, eos, none}));
 }
 
+TEST(SequencesOfPromptsAlone, APromptThatIsNoPrefixIsMeasuredInItsOwnTokens) {
+  // "ab" alone is one token; in "abc", "bc" is merged first and holds the prompt's last character.
+  const auto tokenizer = model::Tokenizer::parse(
+      R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [{"id": 0, "content": "<eos>",
+      "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+      "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": {"type": "BPE",
+      "vocab": {"<eos>": 0, "a": 1, "b": 2, "c": 3, "bc": 4, "ab": 5}, "merges": ["b c", "a b"]}})",
+      testing::tiny_tokenizer_config(), "the test's tokenizer");
+  const auto format =
+      model::make_prompt_format("custom", {.system = {}, .custom_template = "{instruction}{response}", .date = {}});
+  const std::vector<Example> example = {{.prompt = "ab", .response = "c", .source = "x", .index = 0}};
+  const TrainingSequence right = make_sequences(tokenizer, *format, example, {}).sequences[0];
+  EXPECT_EQ(right.ids, (std::vector<int32_t>{1, 4, eos}));
+  EXPECT_EQ(right.targets, (std::vector<int32_t>{none, eos, none}));
+  EXPECT_EQ(make_sequences(tokenizer, *format, example, {.prompt_length = true}).sequences[0].targets,
+            (std::vector<int32_t>{4, eos, none}));
+}
+
 TEST_F(SequencesTest, TruncationKeepsTheEosAndIsCounted) {
   const TrainingData data = make({{.prompt = "w1", .response = "w2 w3 w4 w5", .source = "x", .index = 0},
                                   {.prompt = "w1", .response = "w2", .source = "x", .index = 1},
