@@ -65,7 +65,7 @@ class TrainerParity : public ::testing::Test {
       trained.rates.push_back(result.lr);
     }
     for (const runtime::Parameter* parameter : parameters) {
-      const runtime::Tensor& values = trainer.optimizer().weights(*parameter);
+      const runtime::Tensor values = trainer.optimizer().weights(*parameter).part;
       for (const runtime::Parameter::Part& part : parameter->parts) {
         trained.weights[part.name] =
             values.narrow(0, part.row_begin, part.row_end - part.row_begin).clone(*stream_).to_host<float>(*stream_);
