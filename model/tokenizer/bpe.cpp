@@ -166,6 +166,7 @@ void Bpe::merge_all(BpeScratch& scratch) const {
     std::pop_heap(heap.begin(), heap.end());
     const auto candidate = heap.back();
     heap.pop_back();
+    ++scratch.candidates_;
     merge_at(candidate, scratch);
   }
 }

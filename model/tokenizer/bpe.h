@@ -58,6 +58,10 @@ class MergeTable {
 
 /// What encoding needs besides the model, one per thread: work space, and the words seen so far.
 class BpeScratch {
+ public:
+  /// Candidate merges looked at so far, which the time of a long piece grows with.
+  uint64_t candidates() const { return candidates_; }
+
  private:
   friend class Bpe;
 
@@ -84,6 +88,7 @@ class BpeScratch {
 
   std::vector<Symbol> symbols_;
   std::vector<Candidate> heap_;
+  uint64_t candidates_ = 0;
   std::unordered_map<std::string, std::vector<TokenLength>, TextHash, std::equal_to<>> cache_;
 };
 

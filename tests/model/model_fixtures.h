@@ -23,8 +23,11 @@ inline std::filesystem::path fixture(const std::string& name) {
 
 /// Every model of tools/fixtures/transformers_models.py.
 inline const std::vector<std::string>& fixture_names() {
-  static const std::vector<std::string> names = {"llama2",     "llama2_linear", "llama3",  "llama_bias", "qwen2",
-                                                 "qwen2_yarn", "qwen3",         "mistral", "seed_oss"};
+  static const std::vector<std::string> names = {
+      "llama2", "llama2_linear", "llama3", "llama_bias", "qwen2", "qwen2_yarn", "qwen3", "mistral", "seed_oss",
+      // Corners of one layer each: sizes of groups, scaling, windows, bfloat16 checkpoints.
+      "llama_groups3", "qwen3_groups4", "seed_oss_groups5", "qwen2_groups6", "qwen2_groups7", "mistral_groups8",
+      "qwen3_yarn", "llama_bf16", "qwen2_bf16"};
   return names;
 }
 

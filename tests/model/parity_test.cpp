@@ -7,6 +7,7 @@
 #include "model/checkpoint.h"
 #include "model/decoder.h"
 #include "model/generation/generate.h"
+#include "tests/fidelity.h"
 #include "tests/model/model_fixtures.h"
 
 namespace subspect::model {
@@ -15,11 +16,12 @@ namespace {
 using runtime::DType;
 using runtime::Execution;
 using runtime::Tensor;
+using subspect::tests::expect_within;
 
 class TransformersParity : public ::testing::TestWithParam<std::string> {
  protected:
   testing::Golden golden_{GetParam()};
-  Decoder decoder_ = load_decoder(testing::cpu(), testing::fixture(GetParam()));
+  Decoder decoder_ = load_decoder(testing::cpu(), testing::fixture(GetParam()), DType::float32);
 
   /// All sequences packed into one batch, with their labels.
   Batch batch() {
@@ -45,11 +47,14 @@ TEST_P(TransformersParity, LogitsAndEveryHiddenState) {
   for (size_t i = 0; i < golden_.lists("ids").size(); ++i) {
     const Tensor expected = golden_.tensor("logits." + std::to_string(i));
     const int64_t length = expected.size(0);
-    EXPECT_LT(testing::relative_error(logits.narrow(0, begin, length), expected), 1e-5) << "sequence " << i;
+    expect_within("Transformers: logits of a sequence (relative)",
+                  testing::relative_error(logits.narrow(0, begin, length), expected), 1e-5,
+                  fmt::format("sequence {}", i));
     for (size_t layer = 0; layer < hidden.size(); ++layer) {
       const Tensor state = golden_.tensor("hidden." + std::to_string(i) + "." + std::to_string(layer));
-      EXPECT_LT(testing::relative_error(hidden[layer].narrow(0, begin, length), state), 1e-5)
-          << "sequence " << i << ", hidden state " << layer;
+      expect_within("Transformers: each hidden state of a sequence (relative)",
+                    testing::relative_error(hidden[layer].narrow(0, begin, length), state), 1e-5,
+                    fmt::format("sequence {}, hidden state {}", i, layer));
     }
     begin += length;
   }
@@ -59,7 +64,8 @@ void expect_gradients(Decoder& decoder, const testing::Golden& golden) {
   for (const runtime::Parameter* parameter : decoder.parameters()) {
     for (const runtime::Parameter::Part& part : parameter->parts) {
       const Tensor grad = parameter->grad.narrow(0, part.row_begin, part.row_end - part.row_begin);
-      EXPECT_LT(testing::relative_error(grad, golden.tensor("grad." + part.name)), 1e-4) << part.name;
+      expect_within("Transformers: gradient of each tensor (relative)",
+                    testing::relative_error(grad, golden.tensor("grad." + part.name)), 1e-4, part.name);
     }
   }
 }
@@ -71,8 +77,9 @@ TEST_P(TransformersParity, LossAndEveryGradient) {
   const auto loss = decoder_.loss({testing::cpu(), &tape}, packed, 1.0F / static_cast<float>(packed.predicted));
   tape.backward(loss.loss);
   EXPECT_EQ(loss.target_count.to_host<int64_t>(testing::cpu())[0], packed.predicted);
-  EXPECT_NEAR(loss.loss_sum.to_host<double>(testing::cpu())[0] / static_cast<double>(packed.predicted),
-              golden_.tensor("loss").to_host<float>(testing::cpu())[0], 1e-5);
+  const double mean = loss.loss_sum.to_host<double>(testing::cpu())[0] / static_cast<double>(packed.predicted);
+  const auto expected = static_cast<double>(golden_.tensor("loss").to_host<float>(testing::cpu())[0]);
+  expect_within("Transformers: loss", std::abs(mean - expected), 1e-5, "mean over all targets");
   expect_gradients(decoder_, golden_);
 }
 
@@ -100,7 +107,10 @@ TEST_P(TransformersParity, GreedyGeneration) {
     options.sampling.repetition_penalty = penalty;
     const std::vector<Completion> completions = generate(testing::cpu(), decoder_, nullptr, prompts, options);
     for (size_t i = 0; i < prompts.size(); ++i) {
-      EXPECT_EQ(completions[i].tokens, golden_.lists(key)[i]) << key << " " << i;
+      const std::vector<int32_t> expected = golden_.lists(key)[i];
+      EXPECT_EQ(completions[i].tokens, expected) << key << " " << i;
+      expect_within("Transformers: ids of greedy generation, with and without repetition penalty",
+                    completions[i].tokens == expected ? 0.0 : 1.0, 0.0, key);
       const bool at_limit = completions[i].tokens.size() == 16 && completions[i].finish_reason == FinishReason::length;
       EXPECT_TRUE(at_limit || completions[i].finish_reason == FinishReason::stop) << key << " " << i;
     }
@@ -117,7 +127,8 @@ TEST_P(TransformersParity, Bfloat16StaysClose) {
   for (size_t i = 0; i < golden_.lists("ids").size(); ++i) {
     const Tensor expected = golden_.tensor("logits." + std::to_string(i));
     const double error = testing::relative_error(logits.narrow(0, begin, expected.size(0)), expected);
-    EXPECT_LT(error, 0.05) << "sequence " << i;
+    expect_within("Transformers: logits of a sequence in bfloat16 (relative to float32)", error, 0.05,
+                  fmt::format("sequence {}", i));
     EXPECT_GT(error, 1e-5) << "sequence " << i << ": was this computed in bfloat16?";
     begin += expected.size(0);
   }

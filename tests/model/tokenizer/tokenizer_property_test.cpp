@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "model/tokenizer/bpe.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/unicode.h"
 #include "tests/model/tokenizer/tokenizer_test_support.h"
@@ -114,6 +115,44 @@ TEST(TokenizerProperty, OneHugeWordIsEncoded) {
     EXPECT_EQ(tokenizer.decode(encoding.ids), word) << name;
     EXPECT_EQ(encoding.offsets.back().end, 500000) << name;
   }
+}
+
+/// A line of so many letters without a space, of words that merge into long tokens.
+std::string line_without_spaces(size_t letters) {
+  const std::string words[] = {"Natalia", "sold", "clips", "to", "friends", "in", "April", "qxz"};
+  std::string line;
+  for (size_t i = 0; line.size() < letters; ++i) line += words[(i * 2654435761U >> 7) % std::size(words)];
+  line.resize(letters);
+  return line;
+}
+
+TEST(TokenizerProperty, MergesOfALineWithoutSpacesGrowWithItsLength) {
+  const nlohmann::json model = test::read_json(test::fixture("tokenizers/llama2/tokenizer.json"))["model"];
+  tokenizer::Vocabulary vocabulary;
+  for (const auto& [token, id] : model["vocab"].items()) vocabulary.add(token, id);
+  std::vector<tokenizer::NamedMerge> merges;
+  for (const auto& merge : model["merges"]) merges.push_back({merge[0], merge[1]});
+  const tokenizer::Bpe bpe(vocabulary, merges, {.byte_fallback = true}, "the test's tokenizer");
+  const auto candidates = [&](size_t letters) {
+    tokenizer::BpeScratch scratch;
+    std::vector<tokenizer::TokenLength> tokens;
+    bpe.encode(line_without_spaces(letters), false, scratch, tokens);
+    EXPECT_LT(tokens.size(), letters) << "nothing was merged";
+    return static_cast<double>(scratch.candidates());
+  };
+  const double million = candidates(1'000'000);
+  const double ten_million = candidates(10'000'000);
+  EXPECT_NEAR(ten_million / million, 10.0, 0.1);
+  // Every pair is a candidate once, and each of fewer than n merges offers two more.
+  EXPECT_LT(ten_million, 3.0 * 10'000'000);
+}
+
+TEST(TokenizerProperty, ALineOfTenMegabytesWithoutSpacesIsEncoded) {
+  const Tokenizer tokenizer = load("llama2");
+  const std::string line = line_without_spaces(10'000'000);
+  const Encoding encoding = tokenizer.encode(line, false);
+  EXPECT_EQ(tokenizer.decode(encoding.ids), line);
+  EXPECT_EQ(encoding.offsets.back().end, 10'000'000);
 }
 
 TEST(TokenizerProperty, ThreadsShareATokenizer) {
