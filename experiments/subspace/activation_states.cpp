@@ -60,7 +60,7 @@ std::vector<LeftBasis> bases_of(runtime::Stream& stream, size_t count, const std
 /// The states, or a copy less their mean.
 Tensor centered(const Tensor& states, bool center) {
   if (!center) return states;
-  const Tensor matrix = every_column(states, 0, 1);
+  Tensor matrix = every_column(states, 0, 1);
   center_rows(matrix);
   return matrix;
 }

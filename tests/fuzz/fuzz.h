@@ -1,6 +1,6 @@
-// What the fuzz targets share. A target is one file that defines `fuzz_one`: it does with hostile bytes what the program
-// does with a user's file, and then uses all that was read. An Error is the right answer to bad input; any other
-// exception, a report of a sanitizer, a violated FUZZ_CHECK or a run of more than seconds is a defect.
+// What the fuzz targets share. A target is one file that defines `fuzz_one`: it does with hostile bytes what the
+// program does with a user's file, and then uses all that was read. An Error is the right answer to bad input; any
+// other exception, a report of a sanitizer, a violated FUZZ_CHECK or a run of more than seconds is a defect.
 #pragma once
 
 #include <cstddef>

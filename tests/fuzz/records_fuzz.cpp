@@ -1,5 +1,5 @@
-// Hostile data: the first byte chooses the format, the rest is the file. Every record must be an object whose fields can
-// be asked for.
+// Hostile data: the first byte chooses the format, the rest is the file. Every record must be an object whose fields
+// can be asked for.
 #include <array>
 #include <nlohmann/json.hpp>
 

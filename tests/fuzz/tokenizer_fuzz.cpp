@@ -8,7 +8,8 @@ namespace subspect::fuzz {
 
 namespace {
 
-constexpr std::string_view fixed_text = "The quick  brown fox's 12345 jumps,\n\tna\xc3\xafve \xe6\x97\xa5\xe6\x9c\xac <s>!";
+constexpr std::string_view fixed_text =
+    "The quick  brown fox's 12345 jumps,\n\tna\xc3\xafve \xe6\x97\xa5\xe6\x9c\xac <s>!";
 
 void use(const model::Tokenizer& tokenizer, std::string_view text) {
   const model::Encoding encoding = tokenizer.encode(text);

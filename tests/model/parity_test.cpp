@@ -2,6 +2,7 @@
 //
 // Tolerances are relative to the norm. float32 carries 6e-8 per operation; two layers of a few dozen operations with
 // other summation orders stay well below 1e-5 (states) and 1e-4 (gradients, which cancel more).
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "model/checkpoint.h"

@@ -285,7 +285,7 @@ void make_activations(const fs::path& folder) {
                            std::min(1.0, control + 0.03), k / 140.0, k / 116.0);
       }
       for (const std::string method : {"difference_of_means", "linear_probe"}) {
-        const double accuracy = 0.9 + 0.05 * noise(++index);
+        const double accuracy = 0.93 + 0.02 * noise(++index);
         probes += fmt::format("{},{},{},{:.4f},{:.4f},{:.4f},2.5,200\n", model, layer, method, accuracy,
                               accuracy - 0.04, accuracy + 0.03);
       }

@@ -132,7 +132,7 @@ TEST(TokenizerProperty, MergesOfALineWithoutSpacesGrowWithItsLength) {
   for (const auto& [token, id] : model["vocab"].items()) vocabulary.add(token, id);
   std::vector<tokenizer::NamedMerge> merges;
   for (const auto& merge : model["merges"]) merges.push_back({merge[0], merge[1]});
-  const tokenizer::Bpe bpe(vocabulary, merges, {.byte_fallback = true}, "the test's tokenizer");
+  const tokenizer::Bpe bpe(vocabulary, merges, {.unk_token = {}, .byte_fallback = true}, "the test's tokenizer");
   const auto candidates = [&](size_t letters) {
     tokenizer::BpeScratch scratch;
     std::vector<tokenizer::TokenLength> tokens;
