@@ -20,6 +20,7 @@ PAGE = ROOT / "docs" / "fidelity.md"
 BEGIN, END = "<!-- measured: tools/fidelity.py -->\n", "<!-- end -->\n"
 # Test programs and the tests in them that record errors (tests/fidelity.h).
 PROGRAMS = {
+    "model_test": "*TransformersParity.*:ManyTexts*:*ManyTextsOf.*",
     "cli_test": "StudyOracle.*",
     "experiments_test": "TrainerParity.*",
 }
@@ -61,7 +62,7 @@ def check():
     rows = re.findall(r"^\| ([^|]+) \| [\d,]+ \|", text[text.index(BEGIN):text.index(END)], re.MULTILINE)
     sources = named_in_tests()
     missing = [row for row in rows if f'"{row.removesuffix(" (ranks)")}' not in sources]
-    literals = re.findall(r'(?:expect_within|compare)\(\s*\{?"([^"]+)"', sources)
+    literals = re.findall(r'(?:expect_within|expect_equal|compare)\(\s*\{?"([^"]+)"', sources)
     absent = [name for name in literals if name not in rows]
     for name in missing:
         print(f"docs/fidelity.md has a row '{name}' that no test records")
