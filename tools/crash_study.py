@@ -192,7 +192,7 @@ def scenario_kill(study, folder, chance, kills):
     done, studies = 0, 0
     while done < kills:
         out = folder / f"killed-{studies}"
-        while done < kills and not kill_after(study, out, chance.uniform(0, study.seconds / 6)):
+        while done < kills and not kill_after(study, out, chance.uniform(0, study.seconds / 2)):
             done += 1
             study.check_whole(out)
             print(f"\rkill {done} of {kills}", end="", file=sys.stderr, flush=True)

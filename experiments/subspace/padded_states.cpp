@@ -52,7 +52,7 @@ VisibleTokens visible_tokens(const std::vector<int32_t>& prompt, int64_t length,
 /// Causal attention over `keys` rows; the row after them, if there is one, sees all of these and not itself.
 Variable attend(Decoder& decoder, const Execution& on, int64_t layer, const Tensor& qkv, const model::Batch& keys) {
   const Tensor seen = qkv.narrow(0, 0, keys.tokens);
-  const Variable attended = decoder.packed_attention(on, layer, {seen}, keys);
+  Variable attended = decoder.packed_attention(on, layer, {seen}, keys);
   if (qkv.size(0) == keys.tokens) return attended;
   const int64_t q_size = decoder.config().q_size();
   const Tensor asking = seen.clone(on.stream);  // the last key's query is replaced by that of the masked token
@@ -79,7 +79,7 @@ std::vector<Tensor> hidden_states(runtime::Stream& stream, Decoder& decoder, con
                   [&](const Execution& on, int64_t layer, const Variable& qkv) {
                     return attend(decoder, on, layer, qkv.value, keys);
                   },
-                  {.recompute = false, .hidden_states = &hidden});
+                  {.recompute = {}, .hidden_states = &hidden, .gradients_done = {}});
   return hidden;
 }
 
