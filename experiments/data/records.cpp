@@ -43,6 +43,8 @@ json parse(std::string_view text, const RecordPlace& place) {
   } catch (const json::parse_error& error) {
     throw Error(fmt::format("not valid JSON at character {}", error.byte), place.text(),
                 "each line of a .jsonl file, and the whole of a .json file, must be JSON");
+  } catch (const json::exception& error) {  // a number that no double holds
+    throw Error(fmt::format("not valid JSON: {}", error.what()), place.text(), "correct the file");
   }
 }
 

@@ -86,7 +86,8 @@ TEST(ThreadTraining, ACheckpointGoesOnUnderAnotherNumberOfRanks) {
   const auto sequences = random_sequences(21, 4, 40, 7);
   const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "ranks_state";
   const Outcome straight = outcome_of(nullptr, 4, sequences, runtime::DType::bfloat16);
-  for (const auto& [before, after] : {std::pair{4, 2}, {1, 4}, {2, 1}}) {
+  for (const std::pair<int, int>& counts : {std::pair{4, 2}, {1, 4}, {2, 1}}) {
+    const int before = counts.first, after = counts.second;
     std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
     Outcome first;
