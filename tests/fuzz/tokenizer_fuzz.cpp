@@ -1,7 +1,6 @@
 // A hostile tokenizer.json, with text to tokenize behind its last line: what loads must encode any text in bounds, and
 // decode its own ids.
 #include "model/tokenizer/tokenizer.h"
-#include "runtime/error.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace subspect::fuzz {

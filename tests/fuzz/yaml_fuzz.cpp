@@ -1,6 +1,5 @@
 // A hostile configuration: what is accepted must resolve to a YAML that reads back as the same.
 #include "experiments/launch.h"
-#include "runtime/error.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace subspect::fuzz {
