@@ -2,15 +2,11 @@
 #include "experiments/projection.h"
 
 #include <algorithm>
-#include <numeric>
-#include <set>
 
 #include "experiments/deviations.h"
-#include "experiments/subspace/model_scorer.h"
+#include "experiments/subspace/checkpoints.h"
 #include "experiments/subspace/projection_run.h"
 #include "experiments/subspace/projection_statistics.h"
-#include "model/hub.h"
-#include "runtime/error.h"
 
 namespace subspect::experiments {
 
@@ -20,26 +16,11 @@ using subspace::Basis;
 using subspace::Mode;
 using subspace::WeightSource;
 
-/// The models as they are opened: B, A and every F.
-struct Checkpoints {
-  std::vector<WeightSource> all;
-
-  subspace::UpdateSources sources() const {
-    subspace::UpdateSources sources{&all[0], &all[1], {}};
-    for (size_t i = 2; i < all.size(); ++i) sources.finetuned.push_back(&all[i]);
-    return sources;
-  }
-};
-
-int64_t elements(const runtime::Shape& shape) {
-  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-}
-
 /// Products of one decomposition and of the coefficients of `finetuned` updates.
 double decomposition_flops(const runtime::Shape& shape, size_t finetuned) {
   if (shape.size() < 2) return 0.0;
   const auto m = static_cast<double>(shape[0]);
-  const auto n = static_cast<double>(elements(shape)) / m;
+  const auto n = static_cast<double>(subspace::elements(shape)) / m;
   const double side = std::min(m, n);
   return 2.0 * m * n * side * (1.0 + static_cast<double>(finetuned)) + 9.0 * side * side * side;
 }
@@ -63,11 +44,7 @@ void Projection::visit(Fields& f) {
   f.field("draws", draws_, "of random_k and random", Rule().at_least(1));
   f.field("tensors", tensors_, "globs of tensors that are projected; the others stay as fine-tuned",
           Rule().not_empty());
-  f.field("evaluate", evaluate_, "tasks that every model is evaluated on; none: energies alone");
-  if (f.when(!evaluate_.empty(), "evaluate is not empty")) {
-    f.field("intervals", intervals_, "of the scores, and of their differences between models");
-  }
-  f.field("save_models", save_models_, "write every projected model to models/");
+  formed_.visit(f);
   f.field(
       "rounding", rounding_,
       "checkpoint: A + Q in float32, stored in the checkpoint's dtype; float16: Q to float16 first, as the reference",
@@ -78,11 +55,13 @@ void Projection::visit(Fields& f) {
           "random_k draws from all singular vectors", "use method auto or gram, or leave random_k out");
   visit_deviations(f, "projection", deviations_);
   f.field("seed", seed_, "of the random bases", Rule().at_least(0));
-  std::set<std::string> names = {"base", "aligned"};
-  for (const auto& model : finetuned_) {
-    f.check(names.insert(model.first).second && !model.first.empty(), "finetuned",
-            fmt::format("the name '{}' is taken", model.first), "give every fine-tuned model a name of its own");
-  }
+  subspace::check_names(f, finetuned_, {"base", "aligned"});
+}
+
+Named<ModelPath> Projection::models() const {
+  Named<ModelPath> models = {{"base", base_}, {"aligned", aligned_}};
+  models.insert(models.end(), finetuned_.begin(), finetuned_.end());
+  return models;
 }
 
 subspace::ProjectionSettings Projection::settings() const {
@@ -107,7 +86,7 @@ subspace::ProjectionSettings Projection::settings() const {
 }
 
 Plan Projection::plan(const PlanContext& context) const {
-  check_tasks(context, evaluate_);
+  check_tasks(context, formed_.evaluate);
   Plan plan;
   int64_t random_draws = 0;
   int64_t choices = 0;
@@ -124,67 +103,51 @@ Plan Projection::plan(const PlanContext& context) const {
     }
   }
   plan.steps = {"decompose V = A - B of every matrix once", fmt::format("draw {} random bases", random_draws),
-                evaluate_.empty()
+                formed_.evaluate.empty()
                     ? "write energies and cosines"
                     : fmt::format("evaluate {} models", cells + 2 + static_cast<int64_t>(finetuned_.size()))};
 
-  std::vector<std::pair<std::string, ModelPath>> models = {{"base", base_}, {"aligned", aligned_}};
-  models.insert(models.end(), finetuned_.begin(), finetuned_.end());
-  Checkpoints opened;
-  for (const auto& model : models) {
-    const std::string described = context.describing(model.second);
-    if (described.empty() || described.ends_with(".json")) return plan;  // made by a stage that is yet to run
-    opened.all.push_back(WeightSource::open(model.first, model::find_model(described)));
-    if (opened.all.size() > 1) require_same_tensors(opened.all[0], opened.all.back());
-  }
+  const auto opened = subspace::open_planned(context, models());
+  if (!opened) return plan;
+  const WeightSource& aligned = (*opened)[1];
   int64_t factors = 0;
   int64_t workspace = 0;
   const auto finetuned = static_cast<int64_t>(finetuned_.size());
-  for (const std::string& tensor : subspace::select_tensors(opened.all[1], tensors_, "tensors")) {
-    const runtime::Shape shape = opened.all[1].info(tensor).shape;
-    plan.parameters += elements(shape);
+  for (const std::string& tensor : subspace::select_tensors(aligned, tensors_, "tensors")) {
+    const runtime::Shape shape = aligned.info(tensor).shape;
+    plan.parameters += subspace::elements(shape);
     plan.flops += decomposition_flops(shape, finetuned_.size()) * static_cast<double>(1 + random_draws);
     factors += subspace::factor_bytes(shape, finetuned);
     workspace = std::max(workspace, subspace::factor_workspace_bytes(shape, finetuned));
   }
-  const bool forms_models = !evaluate_.empty() || save_models_;
-  plan.host_bytes = workspace + (forms_models ? factors + 8 * plan.parameters : 0);
-  if (save_models_) plan.disk_bytes = cells * 4 * plan.parameters;
+  plan.host_bytes = workspace + (formed_.needs_weights() ? factors + 8 * plan.parameters : 0);
+  if (formed_.save_models) plan.disk_bytes = cells * 4 * plan.parameters;
   return plan;
 }
 
 void Projection::run(RunContext& context) {
-  Checkpoints opened;
-  opened.all.push_back(WeightSource::open("base", model::find_model(base_.string())));
-  opened.all.push_back(WeightSource::open("aligned", model::find_model(aligned_.string())));
-  for (const auto& model : finetuned_) {
-    opened.all.push_back(WeightSource::open(model.first, model::find_model(model.second.string())));
-  }
+  const std::vector<WeightSource> opened = subspace::open_checkpoints(models());
+  subspace::UpdateSources sources{&opened[0], &opened[1], {}};
+  for (size_t i = 2; i < opened.size(); ++i) sources.finetuned.push_back(&opened[i]);
+  subspace::ModelSink sink(context, formed_, opened[1].directory());
   std::vector<std::string> columns = subspace::projection_columns();
-  std::unique_ptr<subspace::ModelScorer> scorer;
-  if (!evaluate_.empty()) {
-    scorer = std::make_unique<subspace::ModelScorer>(context, evaluate_, opened.all[1].directory(), intervals_);
-    for (const std::string& column : scorer->columns()) {
-      if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
-    }
+  for (const std::string& column : sink.columns()) {
+    if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
   }
   const auto consume = [&](const subspace::ProjectionCell& cell, const WeightSource& origin,
                            const model::NamedTensors& weights) {
-    if (save_models_ && cell.fraction) {
-      model::SaveOptions save;
-      save.source = origin.directory();
-      save.overwrite = true;
-      model::save_checkpoint(context.stream, model::read_decoder_config(origin.directory() / "config.json"), weights,
-                             context.dir.file(std::filesystem::path("models") / cell.label()), save);
-    }
-    return scorer ? scorer->score(cell.label(), origin.directory(), weights) : NamedCells{};
+    const bool saved = formed_.save_models && cell.fraction;
+    const std::filesystem::path folder = saved ? std::filesystem::path("models") / cell.label() : "";
+    return sink.take(cell.label(), origin, weights, folder);
   };
   subspace::ModelConsumer consumer;
-  if (scorer || save_models_) consumer = consume;
+  if (formed_.needs_weights()) consumer = consume;
   subspace::ProjectionSettings settings = this->settings();
   settings.basis = decomposition_.options(context);
-  subspace::ProjectionRun(context, std::move(settings), opened.sources(), columns, std::move(consumer)).run();
-  if (scorer) subspace::write_projection_statistics(context.dir, scorer->outcomes(), scorer->intervals());
+  subspace::ProjectionRun(context, std::move(settings), sources, columns, std::move(consumer)).run();
+  if (subspace::ModelScorer* scorer = sink.scorer()) {
+    subspace::write_projection_statistics(context.dir, scorer->outcomes(), scorer->intervals());
+  }
 }
 
 }  // namespace subspect::experiments

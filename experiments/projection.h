@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "experiments/evaluate.h"
 #include "experiments/experiment.h"
 #include "experiments/subspace/decomposition.h"
+#include "experiments/subspace/formed_models.h"
 
 namespace subspect::experiments {
 
@@ -26,6 +26,7 @@ class Projection final : public Experiment {
   void run(RunContext& context) override;
 
  private:
+  Named<ModelPath> models() const;
   subspace::ProjectionSettings settings() const;
 
   ModelPath base_;
@@ -36,9 +37,7 @@ class Projection final : public Experiment {
   std::vector<double> fractions_ = {0.01, 0.25, 0.5, 0.75, 0.99};
   int64_t draws_ = 1;
   std::vector<std::string> tensors_ = {"*"};
-  std::vector<TaskConfig> evaluate_;
-  IntervalConfig intervals_;
-  bool save_models_ = false;
+  subspace::FormedModelFields formed_;
   std::string rounding_ = "checkpoint";
   subspace::DecompositionFields decomposition_;
   std::vector<std::string> deviations_;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "experiments/activations.h"
+#include "experiments/arithmetic.h"
 #include "experiments/evaluate.h"
 #include "experiments/finetune.h"
 #include "experiments/make_data.h"
@@ -30,6 +31,8 @@ const std::vector<ExperimentInfo>& experiment_kinds() {
       {"finetune", "train all weights of a model on prompts and responses, or on text", make<Finetune>},
       {"projection", "keep or remove the part of weight updates that lies in the subspace of the alignment",
        make<Projection>},
+      {"arithmetic", "add weighted sums of weight updates to a model: a map of utility and harmfulness",
+       make<Arithmetic>},
       {"overlap", "how much the subspaces of weight updates share, beyond chance", make<Overlap>},
       {"activations", "how much the subspaces of hidden states of two sets of prompts share", make<Activations>},
       {"evaluate", "utility, harmfulness and perplexity of models", make<Evaluate>},

@@ -36,6 +36,10 @@ std::vector<Plot> angle_charts(const std::vector<AngleRow>& rows);
 /// Per task and metric: the models' values with their intervals, or standard errors where there are none.
 std::vector<Plot> score_charts(const std::vector<ScoreRow>& rows);
 
+/// Of a kind that forms models in memory (`kind: arithmetic`, ...), from its results.csv; none for any other kind. Each
+/// score with its intervals: over the coefficients, as a map where there are two updates.
+std::vector<Plot> formed_charts(const std::string& kind, const CsvTable& table);
+
 /// Loss curves (and, of a single run, learning rate, gradient norm and speed). Pointers must not be null.
 std::vector<Plot> training_charts(const std::vector<const RunFiles*>& runs);
 

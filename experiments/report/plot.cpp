@@ -150,7 +150,7 @@ class Drawing {
     std::string out = fmt::format(R"(<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:.0f} {:.0f}" )"
                                   R"(role="img" aria-label="{}" font-size="{}">)",
                                   canvas_.width, canvas_.height, escape(spoken), canvas_.font);
-    return out + "\n" + legend_ + axes() + guides() + all_series() + "</svg>\n";
+    return out + "\n" + legend_ + axes() + guides() + tiles() + all_series() + "</svg>\n";
   }
 
  private:
@@ -219,7 +219,8 @@ class Drawing {
     std::string out = "<g class=\"axes\" aria-hidden=\"true\">\n";
     for (const Tick& tick : y_ticks_) {
       const double y = py(tick.value);
-      out += fmt::format(R"(<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>)", left_, y, right_);
+      if (plot_.tiles.empty())
+        out += fmt::format(R"(<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>)", left_, y, right_);
       out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left_ - 0.55 * canvas_.font,
                          y + 0.35 * canvas_.font, escape(tick.label));
     }
@@ -261,6 +262,24 @@ class Drawing {
                          right_ - 2, y - 0.35 * canvas_.font, escape(guide.label));
     }
     return out;
+  }
+
+  std::string tiles() const {
+    if (plot_.tiles.empty()) return "";
+    const double width = 0.97 * (px(1) - px(0)), height = 0.97 * std::abs(py(1) - py(0));
+    std::string out = fmt::format("<g class=\"series {}\">\n", colour_class(plot_.tile_colour));
+    for (const Tile& tile : plot_.tiles) {
+      const double x = px(tile.x), y = py(tile.y);
+      out += fmt::format(
+          "<path class=\"tile\" fill-opacity=\"{:.3f}\" d=\"M{:.1f} {:.1f}h{:.1f}v{:.1f}h{:.1f}Z\"><title>{}</title>"
+          "</path>\n",
+          0.06 + 0.84 * std::clamp(tile.shade, 0.0, 1.0), x - width / 2, y - height / 2, width, height, -width,
+          escape(tile.tooltip));
+      if (text_width(code_points(tile.label)) > width || height < 1.4 * canvas_.font) continue;
+      out += fmt::format("<text class=\"tile-label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", x,
+                         y + 0.35 * canvas_.font, escape(tile.label));
+    }
+    return out + "</g>\n";
   }
 
   std::string all_series() const {
@@ -371,7 +390,7 @@ class Drawing {
 }  // namespace
 
 bool has_points(const Plot& plot) {
-  return std::any_of(plot.series.begin(), plot.series.end(), [&](const Series& series) {
+  return !plot.tiles.empty() || std::any_of(plot.series.begin(), plot.series.end(), [&](const Series& series) {
     return std::any_of(series.points.begin(), series.points.end(), [&](const Point& point) {
       return std::isfinite(point.x) && std::isfinite(point.y) && (plot.x.scale == Scale::linear || point.x > 0) &&
              (plot.y.scale == Scale::linear || point.y > 0);

@@ -62,6 +62,15 @@ struct Guide {
   std::string label;
 };
 
+/// A rectangle of a heat map, around the position (x, y) of two axes with categories.
+struct Tile {
+  double x = 0;
+  double y = 0;
+  double shade = 0;   ///< 0 (pale) to 1 (dark)
+  std::string label;  ///< in its middle, where there is room
+  std::string tooltip;
+};
+
 struct LegendEntry {
   std::string label;
   Style style;
@@ -76,6 +85,8 @@ struct Plot {
   Axis x;
   Axis y;
   std::vector<Series> series;
+  std::vector<Tile> tiles;  ///< below the series
+  int tile_colour = 0;
   std::vector<Guide> guides;
   std::vector<LegendEntry> legend;  ///< replaces the entries made from the series
 };
@@ -91,7 +102,7 @@ struct Canvas {
 /// powers of ten with 2 and 5 between them where there is room (log). About `count` of them, never more than 2 count.
 std::vector<double> nice_ticks(Scale scale, double minimum, double maximum, int count);
 
-/// True where at least one series has a point that can be drawn.
+/// True where a tile, or a point of a series, can be drawn.
 bool has_points(const Plot& plot);
 
 /// Removes the plots in which nothing can be drawn.

@@ -33,6 +33,9 @@ std::string_view plot_style() {
 .plot .hollow{fill:var(--surface);stroke:currentColor;stroke-width:1.8}
 .plot .bar{stroke:currentColor;stroke-width:1.3;fill:none;opacity:.75}
 .plot .band{fill:currentColor;stroke:none;opacity:.14}
+.plot .tile{fill:currentColor;stroke:none}
+.plot .tile-label{fill:var(--ink);paint-order:stroke;stroke:var(--surface);stroke-width:3px;stroke-linejoin:round;
+  pointer-events:none}
 .plot .faint .line{stroke-width:1;opacity:.4}.plot .faint .mark{opacity:.4}
 .plot .series{transition:opacity .15s}
 .plot:has(.series:hover) .series:not(:hover){opacity:.2}

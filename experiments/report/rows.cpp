@@ -18,13 +18,31 @@ std::string utility_column(const CsvTable& table) {
   return "gsm8k_flexible";
 }
 
-/// The cells NAME_low and NAME_high; low and high for an empty name.
+}  // namespace
+
 Interval interval_of(const CsvTable& table, int64_t row, const std::string& name) {
   const std::string prefix = name.empty() ? "" : name + "_";
   return {table.number(row, prefix + "low"), table.number(row, prefix + "high")};
 }
 
-}  // namespace
+std::vector<std::string> score_columns(const CsvTable& table) {
+  std::vector<std::string> names;
+  for (const std::string& name : table.columns()) {
+    if (!table.find(name + "_low") || !table.find(name + "_high")) continue;
+    if (name == "gsm8k_strict" && table.find("gsm8k_flexible")) continue;
+    names.push_back(name);
+  }
+  return names;
+}
+
+std::string formed_name(const CsvTable& table, int64_t row) {
+  std::string name = table.text(row, "model");
+  for (const char* column : {"mode", "group"}) {
+    const std::string& text = table.text(row, column);
+    if (!text.empty() && text != "none") name += "-" + text;
+  }
+  return name;
+}
 
 Role role_of(std::string_view name) {
   std::string lower(name);

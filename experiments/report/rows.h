@@ -151,6 +151,15 @@ std::vector<ComparisonRow> comparison_rows(const CsvTable& table);
 std::vector<TrendRow> trend_rows(const CsvTable& table);
 ProjectionTables projection_tables(const RunFiles& run);
 
+/// The cells NAME_low and NAME_high; low and high for an empty name.
+Interval interval_of(const CsvTable& table, int64_t row, const std::string& name);
+
+/// A score of a table of formed models: a column that NAME_low and NAME_high stand beside.
+/// Of GSM8K's two filters the flexible one alone.
+std::vector<std::string> score_columns(const CsvTable& table);
+/// What comparisons.csv calls the model of a row: its columns model, mode and group.
+std::string formed_name(const CsvTable& table, int64_t row);
+
 /// The different values of `field` over the rows, in order of appearance.
 template <class Row, class Field>
 std::vector<std::string> distinct(const std::vector<Row>& rows, Field field) {

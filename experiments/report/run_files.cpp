@@ -214,6 +214,10 @@ const CsvTable* RunFiles::other(std::string_view file) const {
   return nullptr;
 }
 
+bool is_formed(std::string_view kind) {
+  return kind == "arithmetic";
+}
+
 RunFiles read_run(const fs::path& folder) {
   if (!fs::is_directory(folder)) {
     throw runtime::Error("there is no such run directory", folder.string(),

@@ -31,7 +31,7 @@ struct Metrics {
 struct RunFiles {
   std::filesystem::path folder;
   std::string name;      ///< of the stage, or of the folder
-  std::string kind;      ///< finetune, projection, overlap, activations, evaluate, study, or "" if unknown
+  std::string kind;      ///< finetune, projection, overlap, activations, evaluate, arithmetic, study, or "" if unknown
   std::string status;    ///< as environment.json says, or ""
   std::string copy_of;   ///< of a stage that a study's seeds repeat: its name in the study; else ""
   std::string seeds_of;  ///< of a mean over seeds (`folded_stages`): that name; else ""
@@ -49,6 +49,9 @@ struct RunFiles {
   /// One of `others`, or nullptr.
   const CsvTable* other(std::string_view file) const;
 };
+
+/// Whether an experiment of this kind forms models in memory and has one row of scores for each, whatever else it does.
+bool is_formed(std::string_view kind);
 
 /// Reads the run directory `folder`, and those of its stages if it is a study.
 /// @throws runtime::Error if the folder does not exist or a file in it is malformed.

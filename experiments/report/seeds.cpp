@@ -18,7 +18,7 @@ bool is_key(const std::string& column) {
   for (const char* name : {"fraction", "layer", "energy", "draw", "index"}) {
     if (column == name) return true;
   }
-  return false;
+  return column.starts_with("coefficient_");
 }
 
 /// The columns of several tables and what each means.

@@ -24,10 +24,28 @@ std::string with_interval(double value, const Interval& interval) {
                      format_fixed(interval.high, 2));
 }
 
+/// Utility and harmfulness of every row of a table of formed models.
+std::vector<std::vector<std::string>> formed_scores(const CsvTable& table) {
+  std::string utility, harmfulness;
+  for (const std::string& column : score_columns(table)) {
+    if (is_utility(column)) utility = column;
+    if (is_harmfulness(column)) harmfulness = column;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    rows.push_back({formed_name(table, row),
+                    with_interval(table.number(row, utility), interval_of(table, row, utility)),
+                    with_interval(table.number(row, harmfulness), interval_of(table, row, harmfulness))});
+  }
+  return rows;
+}
+
 /// The unprojected models of a projection, or all of an evaluation: utility and harmfulness with intervals.
 CsvTable score_table(const RunFiles& run) {
   std::vector<std::vector<std::string>> rows;
-  if (run.kind == "projection") {
+  if (run.results && is_formed(run.kind)) {
+    rows = formed_scores(*run.results);
+  } else if (run.kind == "projection") {
     for (const CellRow& cell : projection_tables(run).cells) {
       if (cell.basis != "none") continue;
       rows.push_back({cell.model, with_interval(cell.utility, cell.utility_interval),
@@ -49,8 +67,8 @@ CsvTable score_table(const RunFiles& run) {
 
 std::string family_words(const std::string& family) {
   if (family == "models") return "between unprojected models";
-  if (family == "aligned") return "projected against aligned";
-  if (family == "unprojected") return "projected against unprojected";
+  if (family == "aligned") return "against aligned";
+  if (family == "unprojected") return "against the unchanged model";
   if (family == "bases") return "between bases, same fraction";
   if (family == "equal_energy") return "between bases, equal energy";
   return family;

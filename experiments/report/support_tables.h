@@ -8,7 +8,7 @@
 
 namespace subspect::experiments::report {
 
-/// HTML of those tables for an evaluation or a projection; empty where the run has no comparisons.csv.
+/// HTML of those tables for a run that compares models; empty where the run has no comparisons.csv.
 std::string support_html(const RunFiles& run);
 
 }  // namespace subspect::experiments::report

@@ -7,6 +7,7 @@
 #include <limits>
 #include <set>
 
+#include "experiments/subspace/formed_weights.h"
 #include "runtime/error.h"
 #include "runtime/linalg/bases.h"
 #include "runtime/linalg/parallel.h"
@@ -379,19 +380,11 @@ void ProjectionRun::run_models(const BasisChoice& choice, size_t finetuned, cons
   }
 }
 
-model::NamedTensors ProjectionRun::stored_weights(const WeightSource& source) const {
-  model::NamedTensors weights;
-  for (const std::string& tensor : source.tensors()) weights[tensor] = source.stored(tensor);
-  for (const std::string& tensor : source.other_tensors()) weights[tensor] = source.stored(tensor);
-  return weights;
-}
-
 model::NamedTensors ProjectionRun::projected_weights(const Cell& cell, const std::vector<Tensor>& parallel) const {
-  std::vector<Tensor> applied(tensors_.size());
-  runtime::linalg::for_each_matrix(context_.stream, tensors_.size(),
-                                   [&](size_t i) { applied[i] = apply(cell, tensors_[i], parallel[i]); });
   model::NamedTensors weights = stored_weights(*sources_.finetuned[cell.finetuned]);
-  for (size_t i = 0; i < tensors_.size(); ++i) weights[tensors_[i]] = std::move(applied[i]);
+  replace_tensors(
+      context_.stream, *sources_.aligned, tensors_, [&](size_t i) { return apply(cell, tensors_[i], parallel[i]); },
+      weights);
   return weights;
 }
 
@@ -406,7 +399,7 @@ Tensor ProjectionRun::apply(const Cell& cell, const std::string& tensor, const T
   }
   if (settings_.rounding == Rounding::float16) applied = applied.to(stream, DType::float16).to(stream, DType::float32);
   runtime::linalg::add_scaled(stream, applied, cell.mode == Mode::opp ? -1.0 : 1.0, weights);
-  return runtime::linalg::on_host(stream, weights.to(stream, aligned.info(tensor).dtype));
+  return weights;
 }
 
 }  // namespace subspect::experiments::subspace

@@ -106,7 +106,6 @@ class ProjectionRun {
 
   std::vector<std::vector<int64_t>> orders_of(const BasisChoice& choice, const std::vector<Factors>& factors) const;
   SplitSums whole_model_sums(size_t finetuned);
-  model::NamedTensors stored_weights(const WeightSource& source) const;
   model::NamedTensors projected_weights(const Cell& cell, const std::vector<runtime::Tensor>& parallel) const;
   runtime::Tensor apply(const Cell& cell, const std::string& tensor, const runtime::Tensor& parallel) const;
   int64_t budget() const;

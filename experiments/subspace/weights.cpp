@@ -5,6 +5,8 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 #include "model/config.h"
@@ -67,6 +69,10 @@ void require_same_tensors(const WeightSource& reference, const WeightSource& oth
 
 Tensor difference(Stream& stream, const WeightSource& a, const WeightSource& b, std::string_view tensor) {
   return runtime::linalg::difference(stream, a.finite(tensor), b.finite(tensor));
+}
+
+int64_t elements(const runtime::Shape& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
 Tensor as_matrix(const Tensor& tensor) {

@@ -52,6 +52,8 @@ void require_same_tensors(const WeightSource& reference, const WeightSource& oth
 runtime::Tensor difference(runtime::Stream& stream, const WeightSource& a, const WeightSource& b,
                            std::string_view tensor);
 
+int64_t elements(const runtime::Shape& shape);
+
 /// A view as a matrix: [n] is a column [n, 1], [a, b, ...] is [a, b * ...].
 runtime::Tensor as_matrix(const runtime::Tensor& tensor);
 

@@ -2,18 +2,15 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
-#include <fstream>
 
 #include "experiments/activations.h"
 #include "experiments/config/config.h"
 #include "experiments/overlap.h"
 #include "experiments/projection.h"
 #include "experiments/subspace/activation_states.h"
-#include "model/checkpoint.h"
 #include "runtime/error.h"
 #include "runtime/linalg/spectrum.h"
-#include "tests/experiments/subspace/subspace_fixture.h"
-#include "tests/experiments/training/tiny_training.h"
+#include "tests/experiments/subspace/tiny_models.h"
 
 namespace subspect::experiments {
 namespace {
@@ -23,50 +20,15 @@ using subspace::testing::number;
 using ::testing::HasSubstr;
 namespace oracle = runtime::linalg::testing;
 
-class SubspaceExperiments : public subspace::testing::SubspaceTest {
+class SubspaceExperiments : public subspace::testing::TinyModelsTest {
  protected:
   void SetUp() override {
-    SubspaceTest::SetUp();
+    TinyModelsTest::SetUp();
     write_model("base", 1, 0.0);
     write_model("aligned", 1, 0.02);
     write_model("useful", 1, 0.021);
     write_model("harmful", 2, 0.0);
-    std::ofstream texts(folder_ / "texts.jsonl");
-    for (int i = 0; i < 24; ++i) {
-      texts << fmt::format(R"({{"text": "w{} w{} w{} w{}{}", "kind": "{}"}})", i % 5 + 1, i % 7 + 2, i % 11 + 3,
-                           i % 30 + 1, i % 3 == 0 ? " w4 w5" : "", i % 2 == 0 ? "a" : "b")
-            << "\n";
-    }
-  }
-
-  /// Random weights of a seed plus `shift` times those of another: models that differ a little.
-  void write_model(const std::string& name, uint64_t seed, float shift) {
-    const model::DecoderConfig config = model::parse_decoder_config(testing::tiny_config_json(), "tiny");
-    model::Decoder decoder(*stream_, config, runtime::DType::float32);
-    model::Decoder other(*stream_, config, runtime::DType::float32);
-    decoder.initialize(*stream_, seed);
-    other.initialize(*stream_, 17 + static_cast<uint64_t>(std::lround(shift * 1000.0F)));
-    const model::NamedTensors addends = model::named_weights(other);
-    for (const auto& item : model::named_weights(decoder)) {
-      float* values = item.second.data<float>();
-      const float* addend = addends.at(item.first).data<float>();
-      for (int64_t i = 0; i < item.second.numel(); ++i) values[i] += shift * addend[i];
-    }
-    std::ofstream(folder_ / "tokenizer.json") << testing::tiny_tokenizer_json();
-    std::ofstream(folder_ / "tokenizer_config.json") << testing::tiny_tokenizer_config();
-    model::save_checkpoint(*stream_, decoder, folder_ / name, {.source = folder_, .dtype = {}});
-  }
-
-  template <class E>
-  E read_yaml(const std::string& yaml) const {
-    return config_from_yaml<E>(yaml, folder_);
-  }
-  template <class E>
-  void run_yaml(const std::string& name, const std::string& yaml) {
-    E experiment = read_yaml<E>(yaml);
-    runtime::Log log({.console = false});
-    experiment.plan(PlanContext{.device = {}, .log = &log, .planned_model = {}});
-    in_run(name, [&](RunContext& context) { experiment.run(context); });
+    write_texts();
   }
 };
 

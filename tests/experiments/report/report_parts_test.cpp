@@ -212,6 +212,34 @@ TEST(ReportPlot, ConstantAndSinglePointsAreDrawn) {
   EXPECT_FALSE(has_points(line_plot({{nan, 1}, {1, nan}})));
 }
 
+TEST(ReportPlot, TilesAreShadedPlacedAndNamed) {
+  Plot plot;
+  plot.title = "A map";
+  plot.x.categories = {"0", "1"};
+  plot.y.categories = {"1", "0"};
+  plot.tiles = {{0, 1, 0.0, "low", "<b>"}, {1, 0, 1.0, "high", "t"}, {1, 1, 0.5, std::string(99, 'x'), "t"}};
+  EXPECT_TRUE(has_points(plot));
+  const std::string svg = render_svg(plot, {});
+  EXPECT_EQ(count(svg, "class=\"tile\""), 3u);
+  EXPECT_EQ(count(svg, "class=\"tile-label\""), 2u) << "a label that does not fit is left to the tooltip";
+  EXPECT_THAT(svg, HasSubstr("<title>&lt;b&gt;</title>"));
+  const auto tile = [&](size_t index) {
+    size_t at = 0;
+    for (size_t i = 0; i <= index; ++i) at = svg.find("class=\"tile\" fill-opacity=\"", at) + 1;
+    double opacity = 0, x = 0, y = 0, width = 0, height = 0;
+    EXPECT_EQ(std::sscanf(svg.c_str() + at, "lass=\"tile\" fill-opacity=\"%lf\" d=\"M%lf %lfh%lfv%lf", &opacity, &x, &y,
+                          &width, &height),
+              5);
+    EXPECT_GT(width, 50);
+    EXPECT_GT(height, 50);
+    return std::vector<double>{opacity, x, y};
+  };
+  EXPECT_LT(tile(0)[0], tile(2)[0]);
+  EXPECT_LT(tile(2)[0], tile(1)[0]);
+  EXPECT_LT(tile(0)[1], tile(1)[1]) << "the second category is to the right";
+  EXPECT_GT(tile(0)[2], tile(1)[2]) << "and below";
+}
+
 TEST(ReportPlot, ThinningKeepsPeaksAndOrder) {
   std::vector<Point> points;
   for (int i = 0; i < 10000; ++i) points.push_back({static_cast<double>(i), i == 5003 ? 9.0 : i == 77 ? -9.0 : 0.0});

@@ -151,6 +151,22 @@ TEST(ReportSeeds, CopiesOfAStageAreShownAsOne) {
   EXPECT_THAT(page, Not(HasSubstr("stages/projection-seed2/results.csv")));
 }
 
+TEST(ReportFindings, ArithmeticSaysTheRangeOfEachScoreAndWhatIsSupported) {
+  TemporaryFolder folder;
+  make_arithmetic(folder.path());
+  const std::vector<Finding> findings = run_findings(read_run(folder.path()));
+  ASSERT_EQ(findings.size(), 2U) << "the strict filter is a detail";
+  EXPECT_EQ(finding(findings, "gsm8k_flexible of 16 models").verdict, Verdict::fact);
+  EXPECT_EQ(finding(findings, "harmfulness").numbers,
+            "From 1 (useful-0-harmful--0.5; 95 %: 1.000 to 1.300) to 4.9 (useful-0-harmful-1; 95 %: 4.600 to 5.000). 8 "
+            "of 15 differences from the aligned model are supported (Holm, 5 %).");
+  write_report(folder.path());
+  const std::string page = read_text(folder.path() / "report.html");
+  EXPECT_THAT(page, HasSubstr("Utility over the coefficients of useful and harmful"));
+  EXPECT_THAT(page, HasSubstr("useful-0.5-harmful-1: 4.900 (95 %: 4.600 to 5.000)"));
+  EXPECT_TRUE(fs::exists(folder.path() / "plots" / "map-harmfulness.svg"));
+}
+
 TEST(ReportFindings, OverlapAboveChanceAndNoCloserToTheAlignment) {
   TemporaryFolder folder;
   make_overlap(folder.path());
@@ -201,7 +217,7 @@ TEST(ReportFindings, AStudyMakesEachClaimOnce) {
   TemporaryFolder folder;
   make_study(folder.path());
   const RunFiles run = read_run(folder.path());
-  EXPECT_EQ(run.stages.size(), 10u);
+  EXPECT_EQ(run.stages.size(), 11u);
   EXPECT_EQ(run.stages.back().status, "pending");
   const std::vector<Finding> findings = run_findings(run);
   EXPECT_EQ(findings.size(), 8u);
@@ -215,7 +231,7 @@ TEST(ReportFindings, AStudyWithoutItsListScansTheStages) {
   fs::remove(folder.path() / "config.yaml");
   const RunFiles run = read_run(folder.path());
   EXPECT_EQ(run.kind, "study");
-  EXPECT_EQ(run.stages.size(), 9u);
+  EXPECT_EQ(run.stages.size(), 10u);
   EXPECT_EQ(run_findings(run).size(), 8u);
 }
 
@@ -225,7 +241,7 @@ TEST(ReportFindings, AStudyTakesTheOrderOfItsStagesFile) {
   write_text(folder.path() / "environment.json", R"({"kind": "study"})");
   write_text(folder.path() / "stages.json", R"([{"stage": "useful", "kind": "finetune"}, {"stage": "base"}])");
   const RunFiles run = read_run(folder.path());
-  ASSERT_EQ(run.stages.size(), 9u);
+  ASSERT_EQ(run.stages.size(), 10u);
   EXPECT_EQ(run.stages[0].name, "useful");
   EXPECT_EQ(run.stages[1].name, "base");
   EXPECT_EQ(run.stages[2].name, "activations");

@@ -296,6 +296,46 @@ void make_activations(const fs::path& folder) {
   write_environment(folder, "activations");
 }
 
+namespace {
+
+/// "gsm8k_flexible,..._low,..._high,gsm8k_strict,...,harmfulness,...,harmfulness_invalid" and values for them.
+const std::string formed_columns =
+    "gsm8k_flexible,gsm8k_strict,harmfulness,harmfulness_invalid,gsm8k_flexible_low,gsm8k_flexible_high,"
+    "gsm8k_strict_low,gsm8k_strict_high,harmfulness_low,harmfulness_high";
+
+std::string formed_scores(double utility, double harmfulness) {
+  return fmt::format("{0:.3f},{1:.3f},{2:.3f},0,{3:.3f},{4:.3f},{3:.3f},{4:.3f},{5:.3f},{6:.3f}", utility,
+                     0.9 * utility, harmfulness, std::max(0.0, utility - 0.08), std::min(1.0, utility + 0.08),
+                     std::max(1.0, harmfulness - 0.3), std::min(5.0, harmfulness + 0.3));
+}
+
+constexpr const char* comparison_columns =
+    "family,metric,model,basis,mode,fraction,against,n,value,reference,difference,low,high,p,p_holm,detectable\n";
+
+}  // namespace
+
+void make_arithmetic(const fs::path& folder) {
+  std::string csv = "model,coefficient_useful,coefficient_harmful,update_norm," + formed_columns + "\n";
+  std::string comparisons = comparison_columns;
+  for (const double useful : {0.0, 0.25, 0.5, 1.0}) {
+    for (const double harmful : {-0.5, 0.0, 0.5, 1.0}) {
+      const bool origin = useful == 0.0 && harmful == 0.0;
+      const std::string name = origin ? "aligned" : fmt::format("useful-{}-harmful-{}", useful, harmful);
+      const double utility = 0.02 + 0.85 * useful * (1 - 0.4 * std::abs(harmful));
+      csv += fmt::format("{},{},{},{:.3f},{}\n", name, useful, harmful, useful + std::abs(harmful),
+                         formed_scores(utility, 1 + 3.9 * std::max(0.0, harmful)));
+      if (origin) continue;
+      comparisons += fmt::format("aligned,harmfulness,{},none,none,,aligned,60,,,{:.3f},,,,{},0.4\n", name,
+                                 3.9 * std::max(0.0, harmful), harmful > 0 ? 0.001 : 1.0);
+    }
+  }
+  write_text(folder / "results.csv", csv);
+  write_text(folder / "comparisons.csv", comparisons);
+  write_text(folder / "updates.csv",
+             "update,other,norm,norm_other,cosine\nuseful,useful,2,2,1\nharmful,useful,1,2,0.3\n");
+  write_environment(folder, "arithmetic");
+}
+
 void make_evaluate(const fs::path& folder, const Effect& effect) {
   std::string csv = "model,task,metric,value,stderr,n\n";
   for (const std::string model : {"base", "aligned", "useful", "harmful", "contaminated"}) {
@@ -321,13 +361,14 @@ void make_study(const fs::path& folder, const Effect& effect) {
   make_projection(stages / "projection", effect);
   make_overlap(stages / "overlap", effect);
   make_activations(stages / "activations");
+  make_arithmetic(stages / "arithmetic");
   make_evaluate(stages / "evaluate", effect);
   std::string listed;
   for (const std::string stage : {"base", "aligned", "useful", "harmful", "contaminated"}) {
     listed += fmt::format(
         "{{\"name\": \"{0}\", \"kind\": \"finetune\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
   }
-  for (const std::string stage : {"projection", "overlap", "activations", "evaluate"}) {
+  for (const std::string stage : {"projection", "overlap", "activations", "arithmetic", "evaluate"}) {
     listed += fmt::format(
         "{{\"name\": \"{0}\", \"kind\": \"{0}\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
   }

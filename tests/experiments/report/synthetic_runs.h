@@ -25,6 +25,8 @@ void make_finetune(const std::filesystem::path& folder, int steps, double last_l
 void make_projection(const std::filesystem::path& folder, const Effect& effect = {});
 void make_overlap(const std::filesystem::path& folder, const Effect& effect = {});
 void make_activations(const std::filesystem::path& folder);
+/// A grid of task arithmetic over two updates.
+void make_arithmetic(const std::filesystem::path& folder);
 void make_evaluate(const std::filesystem::path& folder, const Effect& effect = {});
 /// All of them as stages, several fine-tunings, one stage that has not begun.
 void make_study(const std::filesystem::path& folder, const Effect& effect = {});

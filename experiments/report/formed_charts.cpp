@@ -1,0 +1,193 @@
+// Plots of models formed in memory: scores over the coefficients of task arithmetic.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "experiments/report/charts.h"
+#include "experiments/report/markup.h"
+#include "experiments/report/support.h"
+
+namespace subspect::experiments::report {
+
+namespace {
+
+constexpr std::string_view coefficient = "coefficient_";
+
+/// A score: its column, what it is called, and the axis that shows it.
+struct Score {
+  std::string column;
+  std::string title;
+  Axis axis;
+};
+
+std::vector<Score> scores_of(const CsvTable& table) {
+  std::vector<Score> scores;
+  for (const std::string& column : score_columns(table)) {
+    if (is_utility(column)) {
+      scores.push_back({column, "Utility", {"Utility (share of problems solved)", Scale::linear, 0.0, 1.0, {}}});
+    } else if (is_harmfulness(column)) {
+      scores.push_back({column, "Harmfulness", {"Harmfulness (1 refuses … 5 fulfils)", Scale::linear, 1.0, 5.0, {}}});
+    } else {
+      scores.push_back({column, column, {column, Scale::linear, {}, {}, {}}});
+    }
+  }
+  return scores;
+}
+
+std::string score_tooltip(const CsvTable& table, int64_t row, const Score& score) {
+  std::string text = fmt::format("{}: {}", formed_name(table, row), format_fixed(table.number(row, score.column), 3));
+  const Interval interval = interval_of(table, row, score.column);
+  return is_known(interval) ? fmt::format("{} ({})", text, interval_text(interval, 3)) : text;
+}
+
+void set_bounds(Point& point, const Interval& interval) {
+  if (!is_known(interval)) return;
+  point.low = interval.low;
+  point.high = interval.high;
+}
+
+/// The updates of a table of task arithmetic, in order.
+std::vector<std::string> updates_of(const CsvTable& table) {
+  std::vector<std::string> names;
+  for (const std::string& column : table.columns()) {
+    if (column.starts_with(coefficient)) names.push_back(column.substr(coefficient.size()));
+  }
+  return names;
+}
+
+double coefficient_of(const CsvTable& table, int64_t row, const std::string& update) {
+  return table.number(row, std::string(coefficient) + update);
+}
+
+/// The coefficients of an update, ascending, and their places on an axis.
+struct Ladder {
+  std::set<double> values;
+
+  Ladder(const CsvTable& table, const std::string& update) {
+    for (int64_t row = 0; row < table.rows(); ++row) values.insert(coefficient_of(table, row, update));
+  }
+  double place(double value) const { return static_cast<double>(std::distance(values.begin(), values.find(value))); }
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const double value : values) names.push_back(format_number(value));
+    return names;
+  }
+};
+
+/// The first update to the right, the second upwards; darker is more.
+Plot map_of(const CsvTable& table, const Score& score, const std::vector<std::string>& updates) {
+  const Ladder across(table, updates[0]), up(table, updates[1]);
+  Plot plot;
+  plot.name = "map-" + slug(score.column);
+  plot.title = fmt::format("{} over the coefficients of {} and {}", score.title, updates[0], updates[1]);
+  plot.caption = fmt::format("Each cell is the aligned model plus so much of either update; darker is more {}.",
+                             is_utility(score.column)       ? "useful"
+                             : is_harmfulness(score.column) ? "harmful"
+                                                            : score.title);
+  plot.x.title = fmt::format("Coefficient of {}", updates[0]);
+  plot.y.title = fmt::format("Coefficient of {}", updates[1]);
+  plot.x.categories = across.names();
+  plot.y.categories = up.names();
+  std::reverse(plot.y.categories.begin(), plot.y.categories.end());
+  plot.tile_colour = is_harmfulness(score.column) ? 1 : 0;
+  double low = score.axis.minimum.value_or(std::nan("")), high = score.axis.maximum.value_or(std::nan(""));
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    low = std::fmin(low, table.number(row, score.column));
+    high = std::fmax(high, table.number(row, score.column));
+  }
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    const double value = table.number(row, score.column);
+    if (!std::isfinite(value)) continue;
+    Tile tile;
+    tile.x = across.place(coefficient_of(table, row, updates[0]));
+    tile.y = static_cast<double>(up.values.size()) - 1 - up.place(coefficient_of(table, row, updates[1]));
+    tile.shade = high > low ? (value - low) / (high - low) : 0.5;
+    tile.label = format_fixed(value, 2);
+    tile.tooltip = score_tooltip(table, row, score);
+    plot.tiles.push_back(std::move(tile));
+  }
+  return plot;
+}
+
+/// One line for each update, the coefficients of the others 0.
+Plot lines_of(const CsvTable& table, const Score& score, const std::vector<std::string>& updates) {
+  Plot plot;
+  plot.name = "line-" + slug(score.column);
+  plot.title = fmt::format("{} along {}", score.title, updates.size() > 1 ? "each update" : "the update");
+  plot.caption = "0 is the aligned model, 1 the fine-tuned one. Bars: 95 % over prompts.";
+  if (updates.size() > 1) plot.caption += " The other updates are left out (their coefficients are 0).";
+  plot.x = {"Coefficient of the update", Scale::linear, {}, {}, {}};
+  plot.y = score.axis;
+  for (size_t i = 0; i < updates.size(); ++i) {
+    Series series{updates[i], {}, {}, false, false, true};
+    series.style.colour = static_cast<int>(i % palette_size);
+    series.style.marker = i % 2 == 0 ? Marker::circle : Marker::square;
+    for (int64_t row = 0; row < table.rows(); ++row) {
+      const bool alone = std::all_of(updates.begin(), updates.end(), [&](const std::string& other) {
+        return other == updates[i] || coefficient_of(table, row, other) == 0.0;
+      });
+      if (!alone) continue;
+      Point point{coefficient_of(table, row, updates[i]), table.number(row, score.column)};
+      set_bounds(point, interval_of(table, row, score.column));
+      point.tooltip = score_tooltip(table, row, score);
+      series.points.push_back(std::move(point));
+    }
+    std::sort(series.points.begin(), series.points.end(), [](const Point& a, const Point& b) { return a.x < b.x; });
+    plot.series.push_back(std::move(series));
+  }
+  return plot;
+}
+
+/// Utility against harmfulness, every model a point; none where one of them was not measured.
+std::vector<Plot> plane_of(const CsvTable& table, const std::vector<Score>& scores) {
+  const auto find = [&](bool (*is)(const std::string&)) {
+    return std::find_if(scores.begin(), scores.end(), [&](const Score& score) { return is(score.column); });
+  };
+  const auto utility = find(is_utility), harmfulness = find(is_harmfulness);
+  if (utility == scores.end() || harmfulness == scores.end()) return {};
+  Plot plot;
+  plot.name = "utility-harmfulness";
+  plot.title = "Utility against harmfulness";
+  plot.caption =
+      "Every model is a mark; a defence, or a sum of updates, that kept one and not the other would be at "
+      "the lower right.";
+  plot.x = utility->axis;
+  plot.y = harmfulness->axis;
+  Series others{"models", {0, Join::none, Dash::solid, Marker::circle, false, false}, {}, false, false, true};
+  Series aligned{"aligned", {ink, Join::none, Dash::solid, Marker::circle, true, false}, {}, false, false, true};
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    const std::string name = formed_name(table, row);
+    Point point{table.number(row, utility->column), table.number(row, harmfulness->column)};
+    point.tooltip =
+        fmt::format("{}: utility {}, harmfulness {}", name, format_fixed(point.x, 3), format_fixed(point.y, 2));
+    if (name == "aligned") point.size = 1.7;
+    (name == "aligned" ? aligned : others).points.push_back(std::move(point));
+  }
+  plot.series = {std::move(others), std::move(aligned)};
+  return {std::move(plot)};
+}
+
+std::vector<Plot> arithmetic_charts(const CsvTable& table, const std::vector<Score>& scores) {
+  const std::vector<std::string> updates = updates_of(table);
+  std::vector<Plot> plots;
+  for (const Score& score : scores) {
+    if (updates.size() == 2) plots.push_back(map_of(table, score, updates));
+    if (updates.size() != 2) plots.push_back(lines_of(table, score, updates));
+  }
+  return plots;
+}
+
+}  // namespace
+
+std::vector<Plot> formed_charts(const std::string& kind, const CsvTable& table) {
+  const std::vector<Score> scores = scores_of(table);
+  std::vector<Plot> plots;
+  if (kind == "arithmetic") plots = arithmetic_charts(table, scores);
+  for (Plot& plane : plane_of(table, scores)) plots.push_back(std::move(plane));
+  keep_drawable(plots);
+  return plots;
+}
+
+}  // namespace subspect::experiments::report

@@ -1,0 +1,18 @@
+// The checkpoints that an experiment compares, opened for a plan or a run.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "experiments/experiment.h"
+#include "experiments/subspace/weights.h"
+
+namespace subspect::experiments::subspace {
+
+/// Every model, in order. Throws Error unless all have the tensors of the first.
+std::vector<WeightSource> open_checkpoints(const Named<ModelPath>& models);
+
+/// The same for a plan; nullopt where a stage of the study has yet to make one of them.
+std::optional<std::vector<WeightSource>> open_planned(const PlanContext& context, const Named<ModelPath>& models);
+
+}  // namespace subspect::experiments::subspace

@@ -1,0 +1,171 @@
+// Experiments that form models in memory (arithmetic), as a YAML starts them, on tiny models written to disk: every
+// weight against sums in double precision, the rows, the resumption, and bad input.
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "experiments/arithmetic.h"
+#include "experiments/config/config.h"
+#include "runtime/error.h"
+#include "runtime/interrupt.h"
+#include "tests/experiments/subspace/tiny_models.h"
+
+namespace subspect::experiments {
+namespace {
+
+using subspace::testing::Dense;
+using subspace::testing::number;
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+namespace oracle = runtime::linalg::testing;
+
+constexpr const char* perplexity = "evaluate:\n  - {name: perplexity, data: texts.jsonl, field: text}\n";
+
+class FormedModelsTest : public subspace::testing::TinyModelsTest {
+ protected:
+  void SetUp() override {
+    TinyModelsTest::SetUp();
+    write_model("base", 1, 0.0F);
+    write_model("aligned", 1, 0.02F);
+    write_model("useful", 1, 0.021F);
+    write_model("harmful", 2, 0.0F);
+    write_texts();
+  }
+
+  subspace::WeightSource open(const fs::path& model) const {
+    return subspace::WeightSource::open("m", folder_ / model);
+  }
+  Dense dense(const subspace::WeightSource& source, const std::string& tensor) const {
+    return oracle::to_dense(subspace::as_matrix(source.load(*stream_, tensor)));
+  }
+
+  template <class E>
+  std::string message(const std::string& yaml) const {
+    try {
+      read_yaml<E>(yaml);
+    } catch (const runtime::UsageError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+};
+
+constexpr const char* arithmetic = R"(
+aligned: aligned
+finetuned: {useful: useful, harmful: harmful}
+coefficients: {harmful: [0, 0.25, -1]}
+)";
+
+TEST_F(FormedModelsTest, ArithmeticSavesWeightedSumsOfUpdates) {
+  run_yaml<Arithmetic>("run", std::string(arithmetic) + "tensors: ['*.mlp.*', '*norm*']\nsave_models: true\n");
+  const auto a = open("aligned"), useful = open("useful"), harmful = open("harmful");
+  const Table results = read("run");
+  ASSERT_EQ(results.size(), 9U) << "0, 0.5, 1 by 0, 0.25, -1";
+  EXPECT_EQ(results.columns(),
+            (std::vector<std::string>{"model", "coefficient_useful", "coefficient_harmful", "update_norm"}));
+  for (const Row& row : results.rows()) {
+    const double c_useful = results.cell(row, "coefficient_useful").number();
+    const double c_harmful = results.cell(row, "coefficient_harmful").number();
+    const auto formed = open(fs::path("run/models") / results.cell(row, "model").text());
+    EXPECT_NO_THROW(model::load_decoder(*stream_, formed.directory()));
+    double squared = 0.0;
+    for (const std::string& tensor : a.tensors()) {
+      const bool changed = tensor.find(".mlp.") != std::string::npos || tensor.find("norm") != std::string::npos;
+      const Dense before = dense(a, tensor), d_useful = dense(useful, tensor), d_harmful = dense(harmful, tensor);
+      const Dense after = dense(formed, tensor);
+      for (size_t i = 0; i < before.values.size(); ++i) {
+        const double update = changed ? c_useful * (d_useful.values[i] - before.values[i]) +
+                                            c_harmful * (d_harmful.values[i] - before.values[i])
+                                      : 0.0;
+        squared += update * update;
+        ASSERT_NEAR(after.values[i], before.values[i] + update, 3e-7 * (1.0 + std::abs(update))) << tensor;
+      }
+    }
+    EXPECT_NEAR(results.cell(row, "update_norm").number(), std::sqrt(squared), 1e-5 * std::sqrt(squared));
+  }
+  EXPECT_EQ(results.cell(results.rows()[0], "model").text(), "aligned");
+  EXPECT_TRUE(results.contains({{"model", "useful-0.5-harmful--1"}}));
+}
+
+TEST_F(FormedModelsTest, ArithmeticMeasuresTheAnglesBetweenUpdates) {
+  run_yaml<Arithmetic>("run", arithmetic);
+  const auto a = open("aligned"), useful = open("useful"), harmful = open("harmful");
+  double uu = 0.0, hh = 0.0, uh = 0.0;
+  for (const std::string& tensor : a.tensors()) {
+    const Dense before = dense(a, tensor);
+    const Dense u = oracle::difference(dense(useful, tensor), before);
+    const Dense h = oracle::difference(dense(harmful, tensor), before);
+    for (size_t i = 0; i < u.values.size(); ++i) {
+      uu += u.values[i] * u.values[i];
+      hh += h.values[i] * h.values[i];
+      uh += u.values[i] * h.values[i];
+    }
+  }
+  const Table updates = read("run", "updates");
+  EXPECT_EQ(updates.size(), 3U);
+  const NamedCells pair = {{"update", "harmful"}, {"other", "useful"}};
+  EXPECT_NEAR(number(updates, pair, "cosine"), uh / std::sqrt(uu * hh), 1e-5);
+  EXPECT_NEAR(number(updates, pair, "norm"), std::sqrt(hh), 1e-5 * std::sqrt(hh));
+  EXPECT_NEAR(number(updates, pair, "norm_other"), std::sqrt(uu), 1e-5 * std::sqrt(uu));
+}
+
+TEST_F(FormedModelsTest, ArithmeticEndsAtTheFineTunedModelsAndIsEvaluated) {
+  run_yaml<Arithmetic>("run", std::string("aligned: aligned\nfinetuned: {useful: useful}\n") + perplexity);
+  const Table results = read("run");
+  ASSERT_EQ(results.size(), 3U);
+  run_yaml<Arithmetic>("other", std::string("aligned: useful\nfinetuned: {back: aligned}\n") + perplexity);
+  const Table other = read("other");
+  const auto score = [](const Table& table, const char* model) {
+    return number(table, {{"model", model}}, "perplexity");
+  };
+  EXPECT_NEAR(score(results, "aligned"), score(other, "back-1"), 1e-4);
+  EXPECT_NEAR(score(results, "useful-1"), score(other, "aligned"), 1e-4);
+  EXPECT_NEAR(score(results, "useful-0.5"), score(other, "back-0.5"), 1e-4);
+  EXPECT_NE(score(results, "aligned"), score(results, "useful-1"));
+  for (const Row& row : results.rows()) {
+    EXPECT_LE(results.cell(row, "perplexity_low").number(), results.cell(row, "perplexity").number());
+    EXPECT_GE(results.cell(row, "perplexity_high").number(), results.cell(row, "perplexity").number());
+  }
+  EXPECT_TRUE(fs::exists(folder_ / "run/samples/useful-0.5.jsonl"));
+  EXPECT_FALSE(fs::exists(folder_ / "run/models"));
+}
+
+TEST_F(FormedModelsTest, ArithmeticResumesByRow) {
+  const std::string yaml = std::string(arithmetic) + perplexity;
+  run_yaml<Arithmetic>("run", yaml);
+  const std::string whole = read("run").to_csv();
+  const fs::path journal = folder_ / "run/state/results.rows.jsonl";
+  fs::resize_file(journal, fs::file_size(journal) * 2 / 3);
+  const auto kept = fs::last_write_time(folder_ / "run/samples/aligned.jsonl");
+  run_yaml<Arithmetic>("run", yaml);
+  EXPECT_EQ(read("run").to_csv(), whole);
+  EXPECT_EQ(fs::last_write_time(folder_ / "run/samples/aligned.jsonl"), kept) << "finished rows are not scored again";
+  runtime::set_interrupt_requested(true);
+  EXPECT_THROW(run_yaml<Arithmetic>("stopped", yaml), runtime::Interrupted);
+  runtime::set_interrupt_requested(false);
+  run_yaml<Arithmetic>("stopped", yaml);
+  EXPECT_EQ(read("stopped").to_csv(), whole);
+}
+
+TEST_F(FormedModelsTest, ArithmeticConfigErrorsAndPlan) {
+  EXPECT_THAT(message<Arithmetic>("aligned: a\nfinetuned: {aligned: b}\n"), HasSubstr("the name 'aligned' is taken"));
+  EXPECT_THAT(message<Arithmetic>("aligned: a\nfinetuned: {f: b}\ncoefficients: {g: [1]}\n"),
+              HasSubstr("there is no update 'g'"));
+  EXPECT_THAT(message<Arithmetic>("aligned: a\nfinetuned: {f: b}\ncoefficients: {f: [1, 2, 1]}\n"),
+              HasSubstr("those of 'f' have one twice"));
+  EXPECT_THAT(message<Arithmetic>("aligned: a\nfinetuned: {f: b}\ncoefficients: {f: []}\n"), HasSubstr("empty"));
+  runtime::Log log({.console = false});
+  const PlanContext context{.device = {}, .log = &log, .planned_model = {}};
+  const Plan bare = read_yaml<Arithmetic>(arithmetic).plan(context);
+  EXPECT_EQ(bare.warnings.size(), 1U) << "nothing is evaluated or saved";
+  const Plan plan = read_yaml<Arithmetic>(std::string(arithmetic) + perplexity + "save_models: true\n").plan(context);
+  EXPECT_EQ(plan.warnings.size(), 0U);
+  EXPECT_EQ(plan.disk_bytes, 9 * 4 * plan.parameters);
+  EXPECT_GT(plan.host_bytes, 4 * plan.parameters);
+  EXPECT_GT(plan.device_bytes, 0);
+  EXPECT_THROW(read_yaml<Arithmetic>(std::string(arithmetic) + "tensors: ['*.nothing']\n").plan(context),
+               runtime::UsageError);
+}
+
+}  // namespace
+}  // namespace subspect::experiments
