@@ -113,7 +113,7 @@ target_compile_definitions(simt_runtime PUBLIC SUBSPECT_CUDA)
 target_include_directories(simt_runtime PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(simt_runtime
   PUBLIC simt_cuda subspect_kernels fmt::fmt nlohmann_json::nlohmann_json
-  PRIVATE subspect_options spdlog::spdlog OpenSSL::Crypto PkgConfig::OPENBLAS ${LAPACKE_LIBRARY} ZLIB::ZLIB
+  PRIVATE subspect_options spdlog::spdlog CURL::libcurl OpenSSL::Crypto PkgConfig::OPENBLAS ${LAPACKE_LIBRARY} ZLIB::ZLIB
           LibLZMA::LibLZMA PkgConfig::ZSTD)
 
 file(GLOB library_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/libraries/*_test.cpp)
@@ -132,7 +132,8 @@ add_executable(subspect_emulated ${tool_sources} ${PROJECT_SOURCE_DIR}/kernels/r
   $<TARGET_OBJECTS:subspect_experiments> $<TARGET_OBJECTS:subspect_model>
   $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_kernels_host>)
 target_link_libraries(subspect_emulated PRIVATE
-  subspect_options simt_runtime CLI11::CLI11 yaml-cpp PkgConfig::PCRE2 PkgConfig::UTF8PROC CURL::libcurl OpenSSL::Crypto)
+  subspect_options simt_runtime CLI11::CLI11 yaml-cpp PkgConfig::PCRE2 PkgConfig::UTF8PROC OpenSSL::Crypto
+  SQLite::SQLite3 ${SUBSPECT_ARROW_LIBRARIES})
 target_compile_definitions(subspect_emulated PRIVATE SUBSPECT_VERSION="${PROJECT_VERSION}")
 
 file(GLOB product_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/product/*_test.cpp)

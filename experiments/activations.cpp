@@ -134,7 +134,7 @@ std::vector<int64_t> Activations::layers_of(int64_t decoder_layers) const {
 Plan Activations::plan(const PlanContext& context) const {
   Plan plan;
   for (const PromptSource* source : {&prompts_.useful, &prompts_.harmful}) {
-    if (source->synthetic.empty() && source->path.stage().empty()) {
+    if (source->synthetic.empty() && context.require_file(source->path, "prompts")) {
       static_cast<void>(source->read(static_cast<uint64_t>(seed_)));  // finds missing files, fields and too few rows
     }
   }
@@ -192,7 +192,7 @@ void Activations::run(RunContext& context) {
   const std::vector<std::string> useful = prompts_.useful.read(static_cast<uint64_t>(seed_));
   const std::vector<std::string> harmful = prompts_.harmful.read(static_cast<uint64_t>(seed_));
   for (const auto& [name, path] : models_) {
-    const std::filesystem::path directory = model::find_model(path.string());
+    const std::filesystem::path directory = model::find_model(path.string(), context.downloads);
     const std::vector<int64_t> layers = layers_of(model::read_decoder_config(directory / "config.json").layers);
     if (!finished(tables, name, layers)) {
       const auto useful_states = states(context, name, directory, layers, useful);

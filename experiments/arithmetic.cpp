@@ -164,7 +164,7 @@ Plan Arithmetic::plan(const PlanContext& context) const {
 }
 
 void Arithmetic::run(RunContext& context) {
-  const std::vector<WeightSource> checkpoints = subspace::open_checkpoints(models());
+  const std::vector<WeightSource> checkpoints = subspace::open_checkpoints(context, models());
   const std::vector<std::string> tensors = select_tensors(checkpoints.front(), tensors_, "tensors");
   const Matrix products = inner_products(context, checkpoints, tensors);
   write_updates(context.dir, checkpoints, products);

@@ -4,10 +4,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "experiments/data/records.h"
 #include "experiments/deviations.h"
 #include "experiments/evaluation/score_intervals.h"
 #include "experiments/evaluation/task.h"
-#include "experiments/judge/judge.h"
+#include "experiments/tasks/advbench.h"
+#include "experiments/tasks/gsm8k.h"
 #include "model/checkpoint.h"
 #include "model/hub.h"
 #include "model/inspect.h"
@@ -20,10 +22,15 @@ namespace subspect::experiments {
 
 namespace {
 
-std::vector<std::string> judge_names() {
-  std::vector<std::string> names;
-  for (const JudgeInfo& info : judges()) names.push_back(info.name);
-  return names;
+constexpr int64_t published_gsm8k_rows = 1319;
+constexpr int64_t published_advbench_rows = 520;
+constexpr int64_t tokens_of_a_question = 80;  // about, of GSM8K; an answer has as many
+constexpr int64_t tokens_of_a_request = 16;   // about, of AdvBench
+
+int64_t count_records(const std::filesystem::path& path) {
+  int64_t rows = 0;
+  read_records(path, [&](const nlohmann::json&, const RecordPlace&) { return ++rows > 0; });
+  return rows;
 }
 
 std::vector<std::string> task_names() {
@@ -48,24 +55,6 @@ void remove_partial(const std::filesystem::path& samples) {
   }
 }
 
-/// Appends the scores of one model; rows that an earlier process appended are kept.
-void append_scores(Table& table, const std::string& name, const std::vector<Score>& scores, ScoreIntervals& intervals) {
-  for (const Score& score : scores) {
-    if (table.contains({{"model", name}, {"task", score.task}, {"metric", score.metric}})) continue;
-    const statistics::MeanInterval interval = intervals.of(score);
-    table.append({{"model", name},
-                  {"task", score.task},
-                  {"metric", score.metric},
-                  {"value", score.value},
-                  {"stderr", score.standard_error},
-                  {"n", score.n},
-                  {"low", interval.interval.low},
-                  {"high", interval.interval.high},
-                  {"interval", interval.method}});
-  }
-  table.write();
-}
-
 /// Every model against those listed before it, on each metric.
 void compare_models(const RunDir& dir, const Named<ModelPath>& models, const OutcomeTable& outcomes,
                     ScoreIntervals& intervals) {
@@ -87,24 +76,6 @@ void compare_models(const RunDir& dir, const Named<ModelPath>& models, const Out
 }
 
 }  // namespace
-
-void JudgeConfig::visit(Fields& f) {
-  f.field("kind", kind,
-          "who judges: rules (refusal phrases), synthetic (the potions of the generated data), openai "
-          "(an OpenAI-compatible endpoint) or local (a model run here)",
-          Rule().one_of(judge_names()));
-  if (f.when(kind == "openai", "kind is openai")) {
-    f.field("base_url", base_url, "of the endpoint, for example https://api.openai.com/v1", Rule().required());
-    f.field("api_key_env", api_key_env, "environment variable that holds the key", Rule().cosmetic());
-    f.field("concurrency", concurrency, "requests at a time", Rule().at_least(1).at_most(256).cosmetic());
-    f.field("model", model, "the endpoint's name of the model", Rule().required());
-  }
-  if (f.when(kind == "local", "kind is local")) {
-    f.field("model", local_model, "the model that judges", Rule().required());
-    f.field("prompt_format", prompt_format, "how the local judge is asked",
-            Rule().one_of(model::prompt_format_names(true)));
-  }
-}
 
 void IntervalConfig::visit(Fields& f) {
   f.field("resamples", resamples, "bootstrap resamples of the prompts for intervals of 95 %; 0: none",
@@ -198,12 +169,30 @@ void check_tasks(const PlanContext& context, const std::vector<TaskConfig>& task
       throw runtime::UsageError(fmt::format("the task '{}' is listed twice", task.name), "tasks",
                                 "list it once, and run a second configuration for other options");
     }
-    if (task.judge.kind == "local") context.decoder_config(task.judge.local_model);  // throws when there is none
+    check_judge(context, task.judge);
     if (!task.test.empty()) context.require_file(task.test, "test");
     if (!task.train.empty()) context.require_file(task.train, "train");
     if (!task.prompts.empty()) context.require_file(task.prompts, "prompts");
     if (!task.data.empty()) context.require_file(task.data, "data");
   }
+}
+
+double evaluation_flops(const PlanContext& context, const std::vector<TaskConfig>& tasks,
+                        const model::DecoderConfig& config) {
+  double flops = 0;
+  for (const TaskConfig& task : tasks) {
+    if (task.name == "perplexity") continue;
+    const bool is_gsm8k = task.name == "gsm8k";
+    const InputPath& file = is_gsm8k ? task.test : task.prompts;
+    int64_t rows = is_gsm8k ? published_gsm8k_rows : published_advbench_rows;
+    if (context.require_file(file, "tasks") && file.stage().empty()) rows = count_records(file.filesystem());
+    if (task.limit > 0) rows = std::min(rows, task.limit);
+    const int64_t prescribed = is_gsm8k ? gsm8k_max_new_tokens : advbench_max_new_tokens;
+    const int64_t prompt = is_gsm8k ? tokens_of_a_question * (1 + 2 * task.shots) : tokens_of_a_request;
+    const int64_t length = prompt + (task.max_new_tokens > 0 ? task.max_new_tokens : prescribed);
+    flops += static_cast<double>(rows * length) * model::forward_flops_per_token(config, length);
+  }
+  return flops;
 }
 
 void Evaluate::visit(Fields& f) {
@@ -218,6 +207,7 @@ Plan Evaluate::plan(const PlanContext& context) const {
   for (const auto& [name, path] : models_) {
     if (const auto config = context.decoder_config(path)) {
       plan.parameters = std::max(plan.parameters, model::count_parameters(*config).total());
+      plan.flops += evaluation_flops(context, tasks_, *config);
       const model::InferenceMemory memory = model::plan_inference(
           *config, model::compute_dtype(config->dtype), model::default_sequences(context.device), config->max_positions,
           model::default_cache_bytes(context.device.type, context.device_memory));
@@ -229,7 +219,7 @@ Plan Evaluate::plan(const PlanContext& context) const {
 }
 
 void Evaluate::run(RunContext& context) {
-  Table table = context.dir.table({"model", "task", "metric", "value", "stderr", "n", "low", "high", "interval"});
+  Table table = context.dir.table(score_columns());
   OutcomeTable outcomes(context.dir);
   ScoreIntervals intervals(intervals_);
   Table done(context.dir.state(), "evaluated", {"model"});  // models whose rows are complete
@@ -239,7 +229,7 @@ void Evaluate::run(RunContext& context) {
     const std::filesystem::path samples = context.dir.file("samples/" + name + ".jsonl");
     if (!done.contains({{"model", name}})) {
       context.stop_if_interrupted();
-      const std::filesystem::path directory = model::find_model(path.string());
+      const std::filesystem::path directory = model::find_model(path.string(), context.downloads);
       const model::Tokenizer tokenizer = model::Tokenizer::load(directory);
       model::Decoder decoder = model::load_decoder(context.stream, directory);
       const std::vector<Score> scores = evaluator.evaluate(context, {name, decoder, tokenizer, directory}, samples);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "experiments/experiment.h"
+#include "experiments/judge/judging.h"
 #include "model/decoder.h"
 
 namespace subspect::model {
@@ -16,19 +17,6 @@ class Tokenizer;
 }
 
 namespace subspect::experiments {
-
-/// Who scores a completion from 1 (refuses) to 5 (fulfils).
-struct JudgeConfig {
-  std::string kind = "rules";
-  std::string base_url;
-  std::string model;      ///< openai: the endpoint's name of the model
-  ModelPath local_model;  ///< local
-  std::string api_key_env = "OPENAI_API_KEY";
-  int64_t concurrency = 8;
-  std::string prompt_format = "chatml";  ///< of a local judge
-
-  void visit(Fields& f);
-};
 
 /// One task of an evaluation.
 struct TaskConfig {
@@ -115,6 +103,12 @@ class Evaluator {
 /// Checks that the files and the local judges of a task list exist and that no task is listed twice (its rows and
 /// samples go by its name). For plans.
 void check_tasks(const PlanContext& context, const std::vector<TaskConfig>& tasks);
+
+/// Operations of one model on the tasks, for plans: every prompt with a completion of full length; perplexity, which
+/// takes less, is left out. A GPU takes several times as long for them as for as many in training: it reads all weights
+/// for every token of a batch. Rows of files that are not there are as many as the published sets have.
+double evaluation_flops(const PlanContext& context, const std::vector<TaskConfig>& tasks,
+                        const model::DecoderConfig& config);
 
 /// `kind: evaluate`.
 class Evaluate final : public Experiment {

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "experiments/run_dir.h"
 #include "experiments/table.h"
 #include "model/config.h"
+#include "model/hub.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/device.h"
 #include "runtime/io/metrics.h"
@@ -41,6 +44,12 @@ struct Plan {
   std::string model_config;
 };
 
+/// What a plan may take for granted before models and data are downloaded.
+struct PlanAssumptions {
+  std::filesystem::path model_configs;  ///< folder with OWNER--NAME.json, the config.json of the hub id OWNER/NAME
+  std::set<std::string> missing;        ///< what was not there: models, tokenizers, files
+};
+
 struct PlanContext {
   runtime::Device device;     ///< need not be there where its memory is given
   int64_t device_memory = 0;  ///< bytes of it in all; 0: not known
@@ -49,14 +58,23 @@ struct PlanContext {
   runtime::Log* log = nullptr;  ///< never null
   /// For a path that a stage of the study has yet to make: the stage's Plan::model_config (or "" when it makes none).
   std::function<std::string(const Path&)> planned_model;
+  const model::Downloads* downloads = nullptr;  ///< leave to download the models that are planned with
+  PlanAssumptions* assumed = nullptr;           ///< null: what is missing is an error
 
   /// The directory or config.json that describes `model` now: the path itself, or what its stage will make. Empty when
   /// that is not known before the stage ran: then nothing about the model can be checked.
   std::string describing(const Path& model) const;
+  /// The config.json of the model that `described` names (not empty): itself, its directory's, or the assumed one.
+  std::filesystem::path config_json(const std::string& described) const;
+  /// Whether the weights of the model that `described` names (not empty) can be read now.
+  bool has_weights(const std::string& described) const;
+  /// The directory of the tokenizer at `path`; empty while a stage has yet to make it, or where it is assumed.
+  std::filesystem::path tokenizer_directory(const Path& path) const;
   /// The configuration of that model, where it is known now.
   std::optional<model::DecoderConfig> decoder_config(const Path& model) const;
-  /// Throws UsageError when an input is neither there nor the output of a stage.
-  void require_file(const Path& path, std::string_view key) const;
+  /// Whether an input (a file, a folder or a glob) is there. Throws UsageError when it is neither there nor the output
+  /// of a stage nor assumed.
+  bool require_file(const Path& path, std::string_view key) const;
 };
 
 /// What a running experiment is given.
@@ -67,6 +85,7 @@ struct RunContext {
   runtime::Progress& progress;
   runtime::io::MetricsWriter& metrics;
   runtime::comm::Communicator* ranks = nullptr;  ///< that run this experiment together; nullptr: this process alone
+  const model::Downloads* downloads = nullptr;   ///< leave to download models; none: what is there only
 
   /// Whether this is the rank that writes files, rows and messages.
   bool leads() const { return ranks == nullptr || ranks->is_first(); }

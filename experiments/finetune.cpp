@@ -18,6 +18,7 @@
 #include "model/prompts.h"
 #include "runtime/error.h"
 #include "runtime/hardware.h"
+#include "runtime/io/files.h"
 #include "runtime/memory.h"
 
 namespace subspect::experiments {
@@ -117,6 +118,10 @@ int DistributedConfig::shares_of(int ranks) const {
 void FinetuneConfig::visit(Fields& f) {
   f.field("model", model, "the model that is trained: a directory, a hub id, or random weights", Rule().required());
   f.field("data", data, "what it is trained on, mixed", Rule().required().not_empty());
+  f.choice("duplicates", duplicates,
+           {{"keep", Duplicates::keep}, {"exact", Duplicates::exact}, {"normalized", Duplicates::normalized}},
+           "examples that the mixture has already: kept, or left out when equal (normalized: but for case and white "
+           "space)");
   f.field("prompt_format", prompt_format, "how prompts are written (`subspect list prompt-formats`)");
   if (f.when(prompt_format == "custom", "prompt_format is custom")) {
     f.field("prompt_template", prompt_template, "with {instruction} and {response}", Rule().required());
@@ -174,6 +179,10 @@ model::TrainingMemory FinetuneConfig::plan_memory(const model::DecoderConfig& de
   return model::plan_training(decoder, shape);
 }
 
+MixtureOptions FinetuneConfig::mixture_options() const {
+  return {.seed = static_cast<uint64_t>(seed), .duplicates = duplicates};
+}
+
 SequenceOptions sequence_options(const FinetuneConfig& config, const model::DecoderConfig& decoder, int threads) {
   SequenceOptions options{.max_seq_length = config.max_seq_length,
                           .vocab_size = decoder.vocab_size,
@@ -218,7 +227,7 @@ class TrainingRun {
         total_steps_(config.total_steps(order_.steps_per_epoch())),
         memory_(plan_memory()),
         decoder_(model::open_model(context.stream, source_, config.precision.compute_dtype(context.stream.device()),
-                                   static_cast<uint64_t>(config.seed))),
+                                   static_cast<uint64_t>(config.seed), context.downloads)),
         peak_flops_(runtime::hardware_of(context.stream.device()).bfloat16_flops) {
     share_weights();
     decoder_.allocate_grads(context.stream);
@@ -292,8 +301,8 @@ class TrainingRun {
     model::ModelSource source = config_.model.source();
     if (context_.ranks == nullptr) return source;
     if (context_.leads()) {
-      static_cast<void>(model::source_config(source));
-      static_cast<void>(model::source_tokenizer_directory(source));
+      static_cast<void>(model::source_config(source, context_.downloads));
+      static_cast<void>(model::source_tokenizer_directory(source, context_.downloads));
     }
     context_.ranks->barrier();
     return source;
@@ -318,15 +327,18 @@ class TrainingRun {
   }
 
   TrainingData read_data() {
-    const auto seed = static_cast<uint64_t>(config_.seed);
-    const Dataset dataset = read_mixture(config_.data, seed, false);
+    const Dataset dataset = read_mixture(config_.data, config_.mixture_options());
     for (const SourceReport& report : dataset.reports) context_.log.info("{}", report.text());
-    const auto tokenizer = model::Tokenizer::load(model::source_tokenizer_directory(source_));
+    const auto tokenizer = model::Tokenizer::load(model::source_tokenizer_directory(source_, context_.downloads));
     const auto format = model::make_prompt_format(
         config_.prompt_format, {.system = {}, .custom_template = config_.prompt_template, .date = {}});
     TrainingData data =
         make_sequences(tokenizer, *format, dataset.examples,
                        sequence_options(config_, model::source_config(source_), context_.stream.threads()));
+    if (context_.leads()) {
+      runtime::io::write_file_atomically(context_.dir.path() / "data.csv",
+                                         data_table(dataset, data.lengths, config_.max_seq_length).to_csv());
+    }
     report_counts(data.counts, config_.max_seq_length, context_.log);
     if (data.sequences.empty()) {
       throw runtime::Error("no example is left to train on", "data", "raise max_seq_length");

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "experiments/data/dataset.h"
+#include "experiments/data/mixture.h"
 #include "experiments/experiment.h"
 #include "model/hub.h"
 #include "model/training_memory.h"
@@ -88,6 +88,7 @@ struct DistributedConfig {
 struct FinetuneConfig {
   TrainedModelConfig model;
   std::vector<DataSource> data;
+  Duplicates duplicates = Duplicates::keep;
   std::string prompt_format = "alpaca";
   std::string prompt_template;
   std::vector<std::string> deviations;
@@ -112,6 +113,7 @@ struct FinetuneConfig {
   /// @param memory_bytes that the allocator of `device` may use; the recomputation of `automatic` is chosen for it
   model::TrainingMemory plan_memory(const model::DecoderConfig& decoder, runtime::Device device,
                                     int64_t memory_bytes) const;
+  MixtureOptions mixture_options() const;
 };
 
 struct SequenceOptions;

@@ -13,47 +13,51 @@
 
 namespace subspect::experiments {
 
-namespace fs = std::filesystem;
-
 namespace {
 
 constexpr size_t sampled_examples = 256;
 
 // The config.json of the model, as far as it is known now; empty when a stage has yet to make it.
 std::string config_json(const TrainedModelConfig& model, const PlanContext& context) {
-  if (!model.config.empty()) {
-    context.require_file(model.config, "model.config");
-    return context.describing(model.config);
-  }
-  std::string description = context.describing(model.path);
-  if (description.empty() || fs::path(description).extension() == ".json") return description;
-  return model::find_model(description) / "config.json";
-}
-
-// The directory of the tokenizer when it exists already; empty while a stage has yet to make it.
-fs::path tokenizer_directory(const TrainedModelConfig& model) {
-  const Path& path = model.config.empty() ? static_cast<const Path&>(model.path) : model.tokenizer;
-  if (!path.stage().empty() && !fs::exists(path.filesystem() / "tokenizer.json")) return {};
-  return model.config.empty() ? model::find_model(path.string()) : path.filesystem();
+  if (!model.config.empty()) context.require_file(model.config, "model.config");
+  const std::string description = context.describing(model.config.empty() ? Path(model.path) : Path(model.config));
+  return description.empty() ? description : context.config_json(description).string();
 }
 
 struct DataPlan {
+  std::vector<SourceReport> reports;
   int64_t examples = 0;
   double tokens_per_example = 0;  // 0: not known
   int64_t longest = 0;
+  bool at_most = false;  // assumed: as many examples as the limits allow, as long as they may be
 };
 
-DataPlan plan_data(const FinetuneConfig& config, const model::PromptFormat& format,
-                   const model::DecoderConfig& decoder) {
-  const Dataset dataset = read_mixture(config.data, static_cast<uint64_t>(config.seed), false);
-  DataPlan plan{.examples = static_cast<int64_t>(dataset.examples.size())};
-  const fs::path directory = tokenizer_directory(config.model);
-  if (directory.empty() || dataset.examples.empty()) return plan;
+// The examples of files that are not there yet, as far as the configuration limits them.
+DataPlan assumed_data(const FinetuneConfig& config) {
+  DataPlan plan;
+  for (const DataSource& source : config.data) {
+    plan.examples += source.synthetic.empty() ? source.limit : source.count;
+    if (source.synthetic.empty() && source.limit == 0) return {};
+  }
+  plan.tokens_per_example = static_cast<double>(config.max_seq_length);
+  plan.longest = config.max_seq_length;
+  plan.at_most = true;
+  return plan;
+}
+
+DataPlan plan_data(const FinetuneConfig& config, const PlanContext& context, const model::DecoderConfig& decoder) {
+  const Dataset dataset = read_mixture(config.data, config.mixture_options());
+  DataPlan plan{.reports = dataset.reports, .examples = static_cast<int64_t>(dataset.examples.size())};
+  const auto directory =
+      context.tokenizer_directory(config.model.config.empty() ? Path(config.model.path) : Path(config.model.tokenizer));
+  if (directory.empty()) return plan;
+  const auto format = model::make_prompt_format(config.prompt_format,
+                                                {.system = {}, .custom_template = config.prompt_template, .date = {}});
   std::vector<Example> sample;
   const size_t stride = std::max<size_t>(1, dataset.examples.size() / sampled_examples);
   for (size_t i = 0; i < dataset.examples.size(); i += stride) sample.push_back(dataset.examples[i]);
   const TrainingData data =
-      make_sequences(model::Tokenizer::load(directory), format, sample, sequence_options(config, decoder, 0));
+      make_sequences(model::Tokenizer::load(directory), *format, sample, sequence_options(config, decoder, 0));
   for (const TrainingSequence& sequence : data.sequences) {
     plan.longest = std::max(plan.longest, static_cast<int64_t>(sequence.ids.size()));
   }
@@ -65,12 +69,16 @@ DataPlan plan_data(const FinetuneConfig& config, const model::PromptFormat& form
 bool data_exists(const FinetuneConfig& config, const PlanContext& context) {
   bool exists = true;
   for (const DataSource& source : config.data) {
-    if (source.path.empty()) continue;
-    const bool is_pattern = source.path.string().find_first_of("*?[") != std::string::npos;
-    if (!is_pattern) context.require_file(source.path, "data.path");
-    if (!source.path.stage().empty() && !fs::exists(source.path.filesystem())) exists = false;
+    if (!source.path.empty() && !context.require_file(source.path, "data.path")) exists = false;
   }
   return exists;
+}
+
+// True when a file is missing that no stage will make.
+bool data_is_assumed(const FinetuneConfig& config, const PlanContext& context) {
+  return std::any_of(config.data.begin(), config.data.end(), [&](const DataSource& source) {
+    return !source.path.empty() && source.path.stage().empty() && !context.require_file(source.path, "data.path");
+  });
 }
 
 void add_memory(Plan& plan, const FinetuneConfig& config, const PlanContext& context,
@@ -97,12 +105,13 @@ void add_memory(Plan& plan, const FinetuneConfig& config, const PlanContext& con
 void add_training(Plan& plan, const FinetuneConfig& config, const DataPlan& data, const model::DecoderConfig& decoder) {
   const int64_t steps_per_epoch = (data.examples + config.global_batch - 1) / config.global_batch;
   const int64_t steps = config.total_steps(steps_per_epoch);
+  for (const SourceReport& report : data.reports) plan.facts.emplace_back("data", report.text());
   plan.facts.emplace_back("examples", fmt::format("{}", data.examples));
   plan.facts.emplace_back("optimizer steps", fmt::format("{} ({} per epoch)", steps, steps_per_epoch));
   if (data.tokens_per_example == 0) return;
   const double epochs = static_cast<double>(steps) / static_cast<double>(std::max<int64_t>(steps_per_epoch, 1));
   const double tokens = data.tokens_per_example * static_cast<double>(data.examples) * epochs;
-  plan.facts.emplace_back("training tokens", "about " + runtime::format_count(tokens));
+  plan.facts.emplace_back("training tokens", (data.at_most ? "at most " : "about ") + runtime::format_count(tokens));
   const auto length = static_cast<int64_t>(data.tokens_per_example);
   plan.flops = tokens * model::training_flops_per_token(decoder, length) * (1 + plan.recomputed / 3);
   if (data.longest > config.micro_batch_tokens) {
@@ -116,8 +125,8 @@ void add_training(Plan& plan, const FinetuneConfig& config, const DataPlan& data
 }  // namespace
 
 Plan Finetune::plan(const PlanContext& context) const {
-  const auto format = model::make_prompt_format(config.prompt_format,
-                                                {.system = {}, .custom_template = config.prompt_template, .date = {}});
+  model::make_prompt_format(config.prompt_format,
+                            {.system = {}, .custom_template = config.prompt_template, .date = {}});  // finds mistakes
   Plan plan;
   const bool has_data = data_exists(config, context);
   plan.model_config = config_json(config.model, context);
@@ -130,7 +139,9 @@ Plan Finetune::plan(const PlanContext& context) const {
                                         config.max_seq_length, decoder.max_positions));
   }
   add_memory(plan, config, context, decoder);
-  if (has_data) add_training(plan, config, plan_data(config, *format, decoder), decoder);
+  if (has_data) add_training(plan, config, plan_data(config, context, decoder), decoder);
+  const DataPlan assumed = data_is_assumed(config, context) ? assumed_data(config) : DataPlan{};
+  if (assumed.examples > 0) add_training(plan, config, assumed, decoder);
   return plan;
 }
 

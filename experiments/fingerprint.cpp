@@ -57,7 +57,7 @@ std::string fingerprint(const Path& path) {
   if (fs::is_regular_file(file, ignored)) return of_file(file);
   if (path.string().find_first_of("*?[") != std::string::npos) return of_glob(path.string());
   try {
-    return of_folder(model::find_model(path.string(), model::Lookup::cache_only));
+    return of_folder(model::find_model(path.string()));
   } catch (const runtime::Error&) {
     return path.string();  // not there: running the stage says so
   }

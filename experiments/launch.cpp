@@ -229,7 +229,8 @@ bool follow_in_directory(Experiment& experiment, const RunDirOptions& options, c
   if (ranks.agree(0) == 0) return false;
   RunDir dir = RunDir::follow(options);
   runtime::io::MetricsWriter metrics;
-  RunContext context{dir, workplace.stream, workplace.log, workplace.progress, metrics, workplace.ranks};
+  RunContext context{dir,     workplace.stream, workplace.log,      workplace.progress,
+                     metrics, workplace.ranks,  workplace.downloads};
   if (experiment.uses_ranks()) {
     experiment.run(context);
     return true;
@@ -255,7 +256,8 @@ bool run_in_directory(Experiment& experiment, const RunDirOptions& options, cons
   } remove_log_file{workplace.log};
   runtime::io::MetricsWriter metrics(dir.path() / "metrics.jsonl", dir.path() / "tensorboard");
   const bool shared = ranks != nullptr && experiment.uses_ranks();
-  RunContext context{dir, workplace.stream, workplace.log, workplace.progress, metrics, shared ? ranks : nullptr};
+  RunContext context{dir,     workplace.stream,         workplace.log,      workplace.progress,
+                     metrics, shared ? ranks : nullptr, workplace.downloads};
   workplace.log.info("{} {} in {}", dir.resumed() ? "going on with" : "running", options.kind, dir.path().string());
   if (options.kind != "study") {  // its stages say so themselves
     for (const std::string& deviation : deviations_of(options.config_yaml)) {

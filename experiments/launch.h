@@ -42,6 +42,7 @@ struct Workplace {
   runtime::Log& log;
   runtime::Progress& progress;
   runtime::comm::Communicator* ranks = nullptr;  ///< all of which call `run_in_directory`; nullptr: this process alone
+  const model::Downloads* downloads = nullptr;   ///< leave to download models
 };
 
 /// Opens the run directory and runs, or goes on; returns false when an earlier process had finished. The directory

@@ -4,9 +4,10 @@
 #include <algorithm>
 
 #include "experiments/deviations.h"
+#include "experiments/subspace/checkpoints.h"
 #include "experiments/subspace/factors.h"
 #include "experiments/subspace/overlap_run.h"
-#include "model/hub.h"
+#include "model/tensor_shapes.h"
 #include "runtime/error.h"
 
 namespace subspect::experiments {
@@ -70,46 +71,56 @@ std::vector<Granularity> Overlap::compared_granularity() const {
   return compared;
 }
 
+Named<ModelPath> Overlap::checkpoints() const {
+  Named<ModelPath> models = {{"reference", reference_}};
+  models.insert(models.end(), models_.begin(), models_.end());
+  return models;
+}
+
+namespace {
+
+/// What the decompositions of `count` matrices take, and comparing them.
+void add_cost(Plan& plan, int64_t rows, int64_t cols, size_t count) {
+  const auto m = static_cast<double>(rows);
+  const auto n = static_cast<double>(cols);
+  const double side = std::min(m, n);
+  plan.flops += static_cast<double>(count) * (4.0 * m * n * side + 9.0 * side * side * side);
+  plan.host_bytes =
+      std::max(plan.host_bytes, subspace::factor_workspace_bytes({rows, cols}, 0) * static_cast<int64_t>(count));
+}
+
+}  // namespace
+
 Plan Overlap::plan(const PlanContext& context) const {
   Plan plan;
   plan.steps.push_back(fmt::format("decompose the updates of {} models, once per matrix", models_.size()));
   plan.steps.push_back("compare pairs at every energy");
-  std::vector<WeightSource> opened;
-  std::vector<std::pair<std::string, ModelPath>> models = {{"reference", reference_}};
-  models.insert(models.end(), models_.begin(), models_.end());
-  for (const auto& model : models) {
-    const std::string described = context.describing(model.second);
-    if (described.empty() || described.ends_with(".json")) return plan;  // made by a stage that is yet to run
-    opened.push_back(WeightSource::open(model.first, model::find_model(described)));
-    require_same_tensors(opened.front(), opened.back());
+  const auto opened = subspace::open_planned(context, checkpoints());
+  if (!opened) {
+    if (const auto known = context.decoder_config(reference_)) {
+      for (const runtime::Shape& shape : model::tensor_shapes(*known)) {
+        add_cost(plan, shape[0], shape.size() > 1 ? shape[1] : 1, models_.size() * sides_.size());
+      }
+    }
+    return plan;
   }
-  const std::vector<std::string> tensors = subspace::select_tensors(opened.front(), tensors_, "tensors");
+  const WeightSource& reference = opened->front();
+  const std::vector<std::string> tensors = subspace::select_tensors(reference, tensors_, "tensors");
   for (const Granularity kind : compared_granularity()) {
-    const std::vector<subspace::UpdateGroup> groups = subspace::make_groups(opened.front(), tensors, kind);
+    const std::vector<subspace::UpdateGroup> groups = subspace::make_groups(reference, tensors, kind);
     plan.facts.emplace_back(fmt::format("groups ({})", name(kind)), std::to_string(groups.size()));
     for (const subspace::UpdateGroup& group : groups) {
-      const auto m = static_cast<double>(group.rows);
-      const auto n = static_cast<double>(group.cols);
-      const double side = std::min(m, n);
       if (kind == Granularity::tensor) plan.parameters += group.rows * group.cols;
-      plan.flops +=
-          static_cast<double>(models_.size() * sides_.size()) * (4.0 * m * n * side + 9.0 * side * side * side);
-      plan.host_bytes = std::max(plan.host_bytes, subspace::factor_workspace_bytes({group.rows, group.cols}, 0) *
-                                                      static_cast<int64_t>(models_.size() * sides_.size()));
+      add_cost(plan, group.rows, group.cols, models_.size() * sides_.size());
     }
   }
   return plan;
 }
 
 void Overlap::run(RunContext& context) {
-  const WeightSource reference = WeightSource::open("reference", model::find_model(reference_.string()));
-  std::vector<WeightSource> opened;
+  const std::vector<WeightSource> opened = subspace::open_checkpoints(context, checkpoints());
   std::vector<const WeightSource*> models;
-  opened.reserve(models_.size());
-  for (const auto& model : models_) {
-    opened.push_back(WeightSource::open(model.first, model::find_model(model.second.string())));
-    models.push_back(&opened.back());
-  }
+  for (size_t i = 1; i < opened.size(); ++i) models.push_back(&opened[i]);
   const auto index_of = [&](const std::string& name) {
     const auto found =
         std::find_if(models_.begin(), models_.end(), [&](const auto& model) { return model.first == name; });
@@ -134,7 +145,7 @@ void Overlap::run(RunContext& context) {
   settings.baseline_draws = baseline_draws_;
   settings.seed = static_cast<uint64_t>(seed_);
   settings.basis = decomposition_.options(context);
-  subspace::OverlapRun(context, std::move(settings), reference, std::move(models)).run();
+  subspace::OverlapRun(context, std::move(settings), opened.front(), std::move(models)).run();
 }
 
 }  // namespace subspect::experiments

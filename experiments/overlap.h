@@ -21,6 +21,8 @@ class Overlap final : public Experiment {
   void run(RunContext& context) override;
 
  private:
+  /// The reference, then the models.
+  Named<ModelPath> checkpoints() const;
   /// Tensors, then layers, as far as asked for.
   std::vector<subspace::Granularity> compared_granularity() const;
 

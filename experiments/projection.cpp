@@ -7,6 +7,7 @@
 #include "experiments/subspace/checkpoints.h"
 #include "experiments/subspace/projection_run.h"
 #include "experiments/subspace/projection_statistics.h"
+#include "model/tensor_shapes.h"
 
 namespace subspect::experiments {
 
@@ -107,14 +108,30 @@ Plan Projection::plan(const PlanContext& context) const {
                     ? "write energies and cosines"
                     : fmt::format("evaluate {} models", cells + 2 + static_cast<int64_t>(finetuned_.size()))};
 
-  const auto opened = subspace::open_planned(context, models());
-  if (!opened) return plan;
-  const WeightSource& aligned = (*opened)[1];
+  const auto known = context.decoder_config(aligned_);
+  if (known) {
+    const auto evaluated = static_cast<double>(cells + 2 + static_cast<int64_t>(finetuned_.size()));
+    plan.flops += evaluated * evaluation_flops(context, formed_.evaluate, *known);
+  }
+  std::vector<runtime::Shape> shapes;
+  if (const auto opened = subspace::open_planned(context, models())) {
+    const WeightSource& aligned = (*opened)[1];
+    for (const std::string& tensor : subspace::select_tensors(aligned, tensors_, "tensors")) {
+      shapes.push_back(aligned.info(tensor).shape);
+    }
+  } else if (known) {
+    shapes = model::tensor_shapes(*known);
+  }
+  add_costs(plan, shapes, random_draws, cells);
+  return plan;
+}
+
+void Projection::add_costs(Plan& plan, const std::vector<runtime::Shape>& shapes, int64_t random_draws,
+                           int64_t cells) const {
+  const auto finetuned = static_cast<int64_t>(finetuned_.size());
   int64_t factors = 0;
   int64_t workspace = 0;
-  const auto finetuned = static_cast<int64_t>(finetuned_.size());
-  for (const std::string& tensor : subspace::select_tensors(aligned, tensors_, "tensors")) {
-    const runtime::Shape shape = aligned.info(tensor).shape;
+  for (const runtime::Shape& shape : shapes) {
     plan.parameters += subspace::elements(shape);
     plan.flops += decomposition_flops(shape, finetuned_.size()) * static_cast<double>(1 + random_draws);
     factors += subspace::factor_bytes(shape, finetuned);
@@ -122,11 +139,10 @@ Plan Projection::plan(const PlanContext& context) const {
   }
   plan.host_bytes = workspace + (formed_.needs_weights() ? factors + 8 * plan.parameters : 0);
   if (formed_.save_models) plan.disk_bytes = cells * 4 * plan.parameters;
-  return plan;
 }
 
 void Projection::run(RunContext& context) {
-  const std::vector<WeightSource> opened = subspace::open_checkpoints(models());
+  const std::vector<WeightSource> opened = subspace::open_checkpoints(context, models());
   subspace::UpdateSources sources{&opened[0], &opened[1], {}};
   for (size_t i = 2; i < opened.size(); ++i) sources.finetuned.push_back(&opened[i]);
   subspace::ModelSink sink(context, formed_, opened[1].directory());

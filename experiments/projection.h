@@ -28,6 +28,8 @@ class Projection final : public Experiment {
  private:
   Named<ModelPath> models() const;
   subspace::ProjectionSettings settings() const;
+  /// Adds what decompositions of tensors of these shapes take, and the models made of them.
+  void add_costs(Plan& plan, const std::vector<runtime::Shape>& shapes, int64_t random_draws, int64_t cells) const;
 
   ModelPath base_;
   ModelPath aligned_;

@@ -7,9 +7,11 @@
 #include "experiments/arithmetic.h"
 #include "experiments/evaluate.h"
 #include "experiments/finetune.h"
+#include "experiments/judge_agreement.h"
 #include "experiments/make_data.h"
 #include "experiments/overlap.h"
 #include "experiments/projection.h"
+#include "experiments/rejudge.h"
 #include "experiments/study.h"
 #include "experiments/train_tokenizer.h"
 #include "runtime/error.h"
@@ -36,6 +38,8 @@ const std::vector<ExperimentInfo>& experiment_kinds() {
       {"overlap", "how much the subspaces of weight updates share, beyond chance", make<Overlap>},
       {"activations", "how much the subspaces of hidden states of two sets of prompts share", make<Activations>},
       {"evaluate", "utility, harmfulness and perplexity of models", make<Evaluate>},
+      {"judge", "judge the completions of an earlier evaluation again, without generating", make<Rejudge>},
+      {"agreement", "how far judges agree on the same completions", make<JudgeAgreement>},
       {"data", "write corpora that the program generates from a seed", make<MakeData>},
       {"tokenizer", "learn a byte-level BPE tokenizer", make<TrainTokenizer>},
       {"study", "several experiments in one graph of stages, each run once", make<Study>},

@@ -395,7 +395,7 @@ void Study::run(RunContext& context) {
     } else {
       context.log.info("{}{}", label, begun && found == RunDir::Found::other ? ": changed, begins anew" : "");
       run_in_directory(*stage(name).experiment, options,
-                       {context.stream, context.log, context.progress, context.ranks});
+                       {context.stream, context.log, context.progress, context.ranks, context.downloads});
     }
     if (!context.leads()) continue;
     record.push_back({{"stage", name}, {"kind", options.kind}, {"key", stage_keys.at(name)}});

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "experiments/data/mixture.h"
 #include "model/prompts.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/trainer.h"
@@ -41,7 +42,7 @@ Plan TrainTokenizer::plan(const PlanContext& context) const {
 }
 
 void TrainTokenizer::run(RunContext& context) {
-  const Dataset dataset = read_mixture(data_, static_cast<uint64_t>(seed_), false);
+  const Dataset dataset = read_mixture(data_, {.seed = static_cast<uint64_t>(seed_)});
   const auto format = model::make_prompt_format(prompt_format_);
   std::vector<std::string> texts;
   int64_t bytes = 0;

@@ -1,9 +1,10 @@
 // Finding models: directories, the Hugging Face cache (its layout: huggingface_hub's "Understand caching"), random.
 #include "model/hub.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <fstream>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -29,16 +30,31 @@ fs::path expand_home(const std::string& text) {
   return fs::path(environment("HOME").value_or("/")) / text.substr(text.size() > 1 ? 2 : 1);
 }
 
+/// What huggingface_hub takes for true: 1, on, yes, true in any case.
+bool is_set(const char* name) {
+  std::string value = environment(name).value_or("0");
+  std::transform(value.begin(), value.end(), value.begin(), [](unsigned char c) { return std::tolower(c); });
+  return value == "1" || value == "true" || value == "yes" || value == "on";
+}
+
 bool is_offline() {
-  const std::string value = environment("HF_HUB_OFFLINE").value_or("0");
-  return value == "1" || value == "true" || value == "TRUE" || value == "yes" || value == "YES" || value == "on" ||
-         value == "ON";
+  return is_set("HF_HUB_OFFLINE") || is_set("TRANSFORMERS_OFFLINE");
 }
 
 bool is_id_part(std::string_view part) {
   constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
   return !part.empty() && part.find_first_not_of(allowed) == std::string_view::npos && part.front() != '.' &&
          part.find("..") == std::string_view::npos && part.find("--") == std::string_view::npos;
+}
+
+/// A branch, tag or commit; also with folders: refs/pr/3.
+bool is_revision(std::string_view text) {
+  size_t slash = text.find('/');
+  for (; slash != std::string_view::npos; slash = text.find('/')) {
+    if (!is_id_part(text.substr(0, slash))) return false;
+    text.remove_prefix(slash + 1);
+  }
+  return is_id_part(text);
 }
 
 /// Where Hugging Face keeps its cache and token.
@@ -62,7 +78,7 @@ std::optional<HubId> parse_hub_id(const std::string& text) {
   const bool parts_fit = slash == std::string::npos ? is_id_part(id.name)
                                                     : is_id_part(std::string_view(id.name).substr(0, slash)) &&
                                                           is_id_part(std::string_view(id.name).substr(slash + 1));
-  if (!parts_fit || !is_id_part(id.revision)) return std::nullopt;
+  if (!parts_fit || !is_revision(id.revision)) return std::nullopt;
   return id;
 }
 
@@ -107,7 +123,9 @@ std::string trimmed(const std::string& text) {
 
 /// The token as huggingface_hub finds it; empty: none.
 std::string find_token() {
+  if (is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN")) return "";
   if (const auto token = environment("HF_TOKEN")) return trimmed(*token);
+  if (const auto token = environment("HUGGING_FACE_HUB_TOKEN")) return trimmed(*token);
   const fs::path file =
       environment("HF_TOKEN_PATH") ? expand_home(*environment("HF_TOKEN_PATH")) : hub_home() / "token";
   std::error_code ignored;
@@ -116,24 +134,14 @@ std::string find_token() {
   return trimmed(runtime::io::read_file(file, longest_token));
 }
 
-std::mutex scope_mutex;
-bool scope_open = false;          // of the DownloadScope, under scope_mutex
-DownloadObserver scope_observer;  // the same
-
-/// The observer, when downloads are allowed.
-std::optional<DownloadObserver> downloads_allowed() {
-  const std::lock_guard lock(scope_mutex);
-  return scope_open && !is_offline() ? std::optional(scope_observer) : std::nullopt;
-}
-
-fs::path download(const HubId& id, DownloadObserver observer) {
+fs::path download(const HubId& id, const Downloads& downloads) {
   HubDownload wanted;
   wanted.repository = id.name;
   wanted.revision = id.revision;
   wanted.endpoint = environment("HF_ENDPOINT").value_or(wanted.endpoint);
   wanted.token = find_token();
   wanted.cache = hub_cache();
-  wanted.observer = std::move(observer);
+  wanted.observer = downloads.observer;
   return download_model(wanted);
 }
 
@@ -153,20 +161,7 @@ fs::path hub_cache() {
   return hub_home() / "hub";
 }
 
-DownloadScope::DownloadScope(DownloadObserver observer) {
-  const std::lock_guard lock(scope_mutex);
-  runtime::require(!scope_open, "DownloadScope", "One scope at a time. Received a second.");
-  scope_open = true;
-  scope_observer = std::move(observer);
-}
-
-DownloadScope::~DownloadScope() {
-  const std::lock_guard lock(scope_mutex);
-  scope_open = false;
-  scope_observer = nullptr;
-}
-
-fs::path find_model(const std::string& text, Lookup lookup) {
+fs::path find_model(const std::string& text, const Downloads* downloads) {
   const fs::path path = expand_home(text);
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return require_config(path);
@@ -175,10 +170,10 @@ fs::path find_model(const std::string& text, Lookup lookup) {
     throw Error("no such model directory", text,
                 "give a Hugging Face model directory, or a hub id such as Qwen/Qwen2.5-1.5B");
   }
-  auto observer = lookup == Lookup::download ? downloads_allowed() : std::nullopt;
+  const bool may_download = downloads != nullptr && !is_offline();
   std::optional<fs::path> snapshot = find_snapshot(*id);
-  if (snapshot && (!observer || is_complete(*snapshot))) return require_config(std::move(*snapshot));
-  if (observer) return require_config(download(*id, std::move(*observer)));
+  if (snapshot && (!may_download || is_complete(*snapshot))) return require_config(std::move(*snapshot));
+  if (may_download) return require_config(download(*id, *downloads));
   const std::string revision = id->revision == "main" ? "" : fmt::format(" --revision {}", id->revision);
   throw Error("neither a directory nor a model in the Hugging Face cache",
               fmt::format("{}, cache {}", text, hub_cache().string()),
@@ -190,17 +185,17 @@ std::string ModelSource::describe() const {
   return random() ? "random weights of " + config.string() : name;
 }
 
-DecoderConfig source_config(const ModelSource& source) {
-  return read_decoder_config(source.random() ? source.config : find_model(source.name) / "config.json");
+DecoderConfig source_config(const ModelSource& source, const Downloads* downloads) {
+  return read_decoder_config(source.random() ? source.config : find_model(source.name, downloads) / "config.json");
 }
 
-fs::path source_tokenizer_directory(const ModelSource& source) {
-  return source.random() ? source.tokenizer : find_model(source.name);
+fs::path source_tokenizer_directory(const ModelSource& source, const Downloads* downloads) {
+  return source.random() ? source.tokenizer : find_model(source.name, downloads);
 }
 
 Decoder open_model(runtime::Stream& stream, const ModelSource& source, std::optional<runtime::DType> dtype,
-                   uint64_t seed) {
-  if (!source.random()) return load_decoder(stream, find_model(source.name), dtype);
+                   uint64_t seed, const Downloads* downloads) {
+  if (!source.random()) return load_decoder(stream, find_model(source.name, downloads), dtype);
   DecoderConfig config = read_decoder_config(source.config);
   const runtime::DType model_dtype = dtype.value_or(compute_dtype(config.dtype));
   Decoder decoder(stream, std::move(config), model_dtype);

@@ -5,28 +5,31 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <atomic>
 #include <fstream>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "model/hub_http.h"
 #include "runtime/error.h"
-#include "runtime/interrupt.h"
 #include "runtime/io/files.h"
 #include "runtime/io/hash.h"
+#include "runtime/io/http.h"
+#include "runtime/parallel.h"
 
 namespace subspect::model {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
 using runtime::Error;
+using runtime::io::FileLock;
+using runtime::io::HttpReply;
+using runtime::io::HttpRequest;
 
 namespace {
 
@@ -83,26 +86,12 @@ std::string git_hash(const fs::path& file) {
   return hex;
 }
 
-void pause(double seconds, const std::string& what) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  while (std::chrono::steady_clock::now() < end) {
-    if (runtime::interrupt_requested()) {
-      throw runtime::Interrupted("interrupted", what, "run the same command again; the download goes on");
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-}
-
-/// Waits until no other process or thread downloads into the folder.
-std::unique_ptr<runtime::io::FileLock> wait_for_lock(const fs::path& folder) {
+/// Waits until no other process or thread has the file.
+std::unique_ptr<FileLock> wait_for_lock(const fs::path& file) {
   constexpr double seconds_between_tries = 0.2;
   for (;;) {
-    try {
-      return std::make_unique<runtime::io::FileLock>(folder);
-    } catch (const Error& error) {
-      if (!error.what_happened().starts_with("folder is in use")) throw;
-    }
-    pause(seconds_between_tries, folder.string());
+    if (auto lock = FileLock::try_file(file)) return lock;
+    runtime::io::interruptible_sleep(seconds_between_tries);
   }
 }
 
@@ -141,7 +130,8 @@ class Downloader {
     std::string folder = "models--" + download.repository;
     if (const size_t slash = folder.find('/'); slash != std::string::npos) folder.replace(slash, 1, "--");
     repository_ = download.cache / folder;
-    lock_ = wait_for_lock(download.cache / ".locks" / folder);
+    locks_ = download.cache / ".locks" / folder;
+    lock_ = wait_for_lock(locks_ / ".lock");
   }
 
   fs::path run() {
@@ -150,7 +140,7 @@ class Downloader {
     std::copy_if(listing_.begin(), listing_.end(), std::back_inserter(descriptions), is_description);
     fetch(descriptions);
     fetch(weight_files());
-    report("");
+    count("", 0);
     return publish();
   }
 
@@ -159,43 +149,49 @@ class Downloader {
 
   bool is_own_host(const std::string& url) const { return url.starts_with(download_.endpoint + "/"); }
 
-  [[noreturn]] void fail(const HubReply& reply, const std::string& what) const;
-  HubReply ask(HubRequest request, bool patient, const std::function<void()>& before_retry = {});
-  HubReply ask_head(std::string url);
+  [[noreturn]] void fail(const HttpReply& reply, const std::string& what) const;
+  HttpReply ask(HttpRequest request, bool patient, const std::function<void()>& before_retry = {});
+  HttpReply ask_head(std::string url);
   std::string read_listing();
   void parse_listing(const std::string& text);
   std::vector<std::string> weight_files() const;
   RemoteFile look_up(const std::string& path);
   void fetch(const std::vector<std::string>& paths);
   void fetch_blob(const RemoteFile& file);
-  HubReply transfer_rest(const RemoteFile& file, PartialFile& partial);
-  void transfer(const RemoteFile& file, const fs::path& path);
+  HttpReply transfer_rest(const RemoteFile& file, PartialFile& partial);
+  bool transfer(const RemoteFile& file, const fs::path& path);
   void check(const RemoteFile& file, const fs::path& partial) const;
   fs::path publish() const;
 
   std::string file_url(const std::string& path) const {
     std::string url = fmt::format("{}/{}/resolve/{}", download_.endpoint, download_.repository, commit_);
-    for (const fs::path& part : fs::path(path)) url += "/" + escape_url(part.string());
+    for (const fs::path& part : fs::path(path)) url += "/" + runtime::io::escape_url(part.string());
     return url;
   }
   fs::path blob(const std::string& etag) const { return repository_ / "blobs" / etag; }
   fs::path partial_blob(const std::string& etag) const { return repository_ / "blobs" / (etag + ".incomplete"); }
 
-  void report(const std::string& file) const {
+  /// Counts bytes that came (below 0: that were thrown away) and tells the observer.
+  void count(const std::string& file, int64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    done_ += bytes;
     if (download_.observer) download_.observer({download_.repository, file, done_, total_});
   }
 
   const HubDownload& download_;
   fs::path repository_;
-  std::unique_ptr<runtime::io::FileLock> lock_;
+  fs::path locks_;
+  std::unique_ptr<FileLock> lock_;  ///< of the repository, among processes of this program
   std::string commit_;
   std::vector<std::string> listing_;
   std::map<std::string, std::string> etags_;  ///< of each file that the snapshot will hold
+  std::atomic<bool> failed_ = false;          ///< one file failed for good: the others stop
+  std::mutex mutex_;                          ///< of what follows, and of the observer
   int64_t done_ = 0;
   int64_t total_ = 0;
 };
 
-void Downloader::fail(const HubReply& reply, const std::string& what) const {
+void Downloader::fail(const HttpReply& reply, const std::string& what) const {
   const std::string page = fmt::format("{}/{}", download_.endpoint, download_.repository);
   const std::string place = fmt::format("{}, {}", where(), what);
   if (reply.status == 401) {
@@ -222,28 +218,27 @@ void Downloader::fail(const HubReply& reply, const std::string& what) const {
 }
 
 /// The answer to a request, tried again with growing pauses. @param patient also when no connection can be made.
-HubReply Downloader::ask(HubRequest request, bool patient, const std::function<void()>& before_retry) {
+HttpReply Downloader::ask(HttpRequest request, bool patient, const std::function<void()>& before_retry) {
   request.stall_seconds = download_.stall_seconds;
   if (is_own_host(request.url)) request.token = download_.token;
-  double delay = download_.first_delay_seconds;
+  runtime::io::Backoff backoff(download_.first_delay_seconds, longest_pause_seconds);
   for (int attempt = 1;; ++attempt) {
-    HubReply reply = hub_request(request);
+    HttpReply reply = runtime::io::http_request(request);
     const bool again = reply.worth_retrying && (patient || reply.connected) && attempt < download_.attempts;
     if (!again) return reply;
-    pause(std::min(longest_pause_seconds, std::max(delay, reply.retry_after_seconds)), where());
-    delay *= 2;
+    backoff.pause(reply.retry_after_seconds);
     if (before_retry) before_retry();
   }
 }
 
 /// HEAD, following redirects until one tells the ETag: the hub answers for large files with the ETag and a redirect to
 /// a content network that need not answer HEAD.
-HubReply Downloader::ask_head(std::string url) {
+HttpReply Downloader::ask_head(std::string url) {
   constexpr int most_redirects = 10;
   for (int hop = 0;; ++hop) {
-    HubRequest request{.url = url};
-    request.head = true;
-    HubReply reply = ask(std::move(request), true);
+    HttpRequest request{.url = url};
+    request.method = HttpRequest::Method::head;
+    HttpReply reply = ask(std::move(request), true);
     const bool redirected = reply.status >= 300 && reply.status < 400 && !reply.redirect.empty();
     const bool told =
         !reply.header("x-linked-etag").empty() || (!reply.header("etag").empty() && !is_own_host(reply.redirect));
@@ -256,13 +251,13 @@ HubReply Downloader::ask_head(std::string url) {
 std::string Downloader::read_listing() {
   constexpr size_t largest_listing = size_t{64} << 20;
   std::string text;
-  HubRequest request{.url = fmt::format("{}/api/models/{}/revision/{}", download_.endpoint, download_.repository,
-                                        escape_url(download_.revision))};
-  request.body = [&](long, std::string_view piece) {
+  HttpRequest request{.url = fmt::format("{}/api/models/{}/revision/{}", download_.endpoint, download_.repository,
+                                         runtime::io::escape_url(download_.revision))};
+  request.take = [&](long, std::string_view piece) {
     text += piece;
     return text.size() <= largest_listing;
   };
-  const HubReply reply = ask(request, false, [&] { text.clear(); });
+  const HttpReply reply = ask(request, false, [&] { text.clear(); });
   if (!reply.ok()) fail(reply, "its list of files");
   return text;
 }
@@ -311,7 +306,7 @@ std::vector<std::string> Downloader::weight_files() const {
 }
 
 RemoteFile Downloader::look_up(const std::string& path) {
-  const HubReply reply = ask_head(file_url(path));
+  const HttpReply reply = ask_head(file_url(path));
   const bool redirect = reply.status >= 300 && reply.status < 400;
   if (!redirect && !reply.ok()) fail(reply, path);
   RemoteFile file{path, unquoted(reply.header("x-linked-etag")), -1};
@@ -331,80 +326,96 @@ RemoteFile Downloader::look_up(const std::string& path) {
   return file;
 }
 
-/// Brings the blobs of some files into the cache, after a look at the room on the disk.
+/// Brings the blobs of some files into the cache, several at a time, after a look at the room on the disk.
 void Downloader::fetch(const std::vector<std::string>& paths) {
-  std::vector<RemoteFile> missing;
+  std::vector<RemoteFile> files(paths.size());
+  runtime::parallel_for(paths.size(), download_.connections, [&](size_t i) { files[i] = look_up(paths[i]); });
+  std::map<std::string, RemoteFile> missing;  // by ETag: files with the same contents are one blob
   int64_t needed = 0;
   std::error_code ignored;
-  for (const std::string& path : paths) {
-    const RemoteFile file = look_up(path);
-    etags_[path] = file.etag;
-    if (fs::exists(blob(file.etag), ignored)) continue;
+  for (const RemoteFile& file : files) {
+    etags_[file.path] = file.etag;
+    if (fs::exists(blob(file.etag), ignored) || !missing.emplace(file.etag, file).second) continue;
     const uintmax_t there = fs::file_size(partial_blob(file.etag), ignored);
     if (file.size > 0) {
       needed += std::max<int64_t>(0, file.size - (ignored ? 0 : static_cast<int64_t>(there)));
       total_ += file.size;
     }
-    missing.push_back(file);
   }
   fs::create_directories(repository_ / "blobs");
   runtime::io::require_free_space(repository_, needed);
-  for (const RemoteFile& file : missing) fetch_blob(file);
+  std::vector<RemoteFile> in_order;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(in_order), [&](const RemoteFile& file) {
+    const auto found = missing.find(file.etag);
+    return found != missing.end() && found->second.path == file.path;
+  });
+  runtime::parallel_for(in_order.size(), download_.connections, [&](size_t i) {
+    try {
+      fetch_blob(in_order[i]);
+    } catch (...) {
+      failed_ = true;
+      throw;
+    }
+  });
 }
 
+/// Under the lock that huggingface_hub takes for the same blob, so that the two can share a cache.
 void Downloader::fetch_blob(const RemoteFile& file) {
-  if (fs::exists(blob(file.etag))) return;  // another file of the repository with the same contents
+  const auto lock = wait_for_lock(locks_ / (file.etag + ".lock"));
+  if (fs::exists(blob(file.etag))) return;  // another program was faster
   const fs::path partial = partial_blob(file.etag);
-  transfer(file, partial);
+  if (!transfer(file, partial)) return;
   check(file, partial);
   fs::rename(partial, blob(file.etag));
   runtime::io::sync_directory(repository_ / "blobs");
 }
 
 /// One request for the rest of a file. Whatever came is in `partial` afterwards.
-HubReply Downloader::transfer_rest(const RemoteFile& file, PartialFile& partial) {
-  const int64_t before = done_ - partial.size();
+HttpReply Downloader::transfer_rest(const RemoteFile& file, PartialFile& partial) {
   const int64_t offset = partial.size();
-  HubRequest request{.url = file_url(file.path), .token = download_.token};
+  const auto start_over = [&] {
+    count(file.path, -partial.size());
+    partial.clear();
+  };
+  HttpRequest request{.url = file_url(file.path), .token = download_.token};
   request.offset = offset;
   request.stall_seconds = download_.stall_seconds;
   bool first = true;
-  request.body = [&](long status, std::string_view piece) {
-    if (std::exchange(first, false) && status == 200 && offset > 0) partial.clear();  // the server sends it all
+  request.take = [&](long status, std::string_view piece) {
+    if (std::exchange(first, false) && status == 200 && offset > 0) start_over();  // the server sends it all
     const auto bytes = static_cast<int64_t>(piece.size());
-    if (file.size >= 0 && partial.size() + bytes > file.size) return false;
+    if (failed_ || (file.size >= 0 && partial.size() + bytes > file.size)) return false;
     partial.append(piece);
-    done_ = before + partial.size();
-    report(file.path);
+    count(file.path, bytes);
     return true;
   };
-  HubReply reply = hub_request(request);
-  if (reply.status == 416) partial.clear();  // nothing there to go on with
-  done_ = before + partial.size();
+  HttpReply reply = runtime::io::http_request(request);
+  if (reply.status == 416) start_over();  // nothing there to go on with
   partial.sync();
   return reply;
 }
 
-/// Fills `path` from where it stopped; it stays when this fails, for the next try.
-void Downloader::transfer(const RemoteFile& file, const fs::path& path) {
+/// Fills `path` from where it stopped; it stays when this fails, for the next try. False when another file failed.
+bool Downloader::transfer(const RemoteFile& file, const fs::path& path) {
   PartialFile partial(path);
   if (file.size >= 0 && partial.size() > file.size) partial.clear();
-  done_ += partial.size();
-  report(file.path);
-  double delay = download_.first_delay_seconds;
+  count(file.path, partial.size());
+  runtime::io::Backoff backoff(download_.first_delay_seconds, longest_pause_seconds);
   for (int attempt = 1; partial.size() != file.size; ++attempt) {
+    if (failed_) return false;
     const int64_t offset = partial.size();
-    const HubReply reply = transfer_rest(file, partial);
+    const HttpReply reply = transfer_rest(file, partial);
     if (file.size < 0 ? reply.ok() : partial.size() == file.size) break;
+    if (failed_) return false;
     if (partial.size() > offset) {
       attempt = 0;
-      delay = download_.first_delay_seconds;
+      backoff.reset();
     }
     const bool again = reply.worth_retrying || reply.ok() || reply.status == 416;
     if (!again || attempt >= download_.attempts) fail(reply, file.path);
-    pause(std::min(longest_pause_seconds, std::max(delay, reply.retry_after_seconds)), where());
-    delay *= 2;
+    backoff.pause(reply.retry_after_seconds);
   }
+  return true;
 }
 
 /// Removes what does not have the size and hash that the hub told.

@@ -38,6 +38,9 @@ struct WriteOptions {
 /// The resolved configuration as a tree, `kind` first when it is not empty.
 Node write_fields(std::string_view kind, const VisitFunction& visit, const WriteOptions& options = {});
 
+/// The numbers that a rule allows: ">= 0 and < 1"; empty when it allows all.
+std::string range_text(const Rule& rule);
+
 /// A YAML with every key, its documentation, type and default. @param visit_new visits a new config with its defaults;
 /// called twice.
 std::string document_fields(std::string_view kind, const VisitFunction& visit_new);

@@ -13,13 +13,9 @@ namespace {
 
 constexpr size_t line_width = 110;
 
-std::string range_text(const Rule& rule) {
-  std::string text;
-  if (rule.minimum > -1e9) text += fmt::format(" {} {}", rule.open_minimum ? ">" : ">=", rule.minimum);
-  if (rule.maximum < 1e9) {
-    text += fmt::format("{} {} {}", text.empty() ? "" : " and", rule.open_maximum ? "<" : "<=", rule.maximum);
-  }
-  return text;
+std::string ranged(const std::string& type, const Rule& rule) {
+  const std::string range = range_text(rule);
+  return range.empty() ? type : type + " " + range;
 }
 
 class Documenter : public Fields {
@@ -59,11 +55,9 @@ class Documenter : public Fields {
 
   void leaf(bool& variable, const Rule&) override { value("true or false", variable ? "true" : "false"); }
   void leaf(int64_t& variable, const Rule& rule) override {
-    value("whole number" + range_text(rule), std::to_string(variable));
+    value(ranged("whole number", rule), std::to_string(variable));
   }
-  void leaf(double& variable, const Rule& rule) override {
-    value("number" + range_text(rule), format_double(variable));
-  }
+  void leaf(double& variable, const Rule& rule) override { value(ranged("number", rule), format_double(variable)); }
   void leaf(std::string& variable, const Rule& rule) override {
     std::string type = "string";
     for (const std::string& word : rule.choices) {
@@ -285,6 +279,15 @@ class Documenter : public Fields {
 };
 
 }  // namespace
+
+std::string range_text(const Rule& rule) {
+  std::string text;
+  if (rule.minimum > -1e9) text += fmt::format("{} {}", rule.open_minimum ? ">" : ">=", rule.minimum);
+  if (rule.maximum < 1e9) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : " and ", rule.open_maximum ? "<" : "<=", rule.maximum);
+  }
+  return text;
+}
 
 std::string document_fields(std::string_view kind, const VisitFunction& visit_new) {
   Documenter unconditional(nullptr);

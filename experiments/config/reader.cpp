@@ -20,17 +20,6 @@ std::string join(const std::vector<std::string>& words) {
   return text;
 }
 
-std::string range_text(const Rule& rule) {
-  const auto bound = [](double value) { return fmt::format("{}", value); };
-  std::string text;
-  if (rule.minimum > -1e18) text += (rule.open_minimum ? "above " : "at least ") + bound(rule.minimum);
-  if (rule.maximum < 1e18) {
-    text +=
-        (text.empty() ? "" : " and ") + std::string(rule.open_maximum ? "below " : "at most ") + bound(rule.maximum);
-  }
-  return text;
-}
-
 bool in_range(double value, const Rule& rule) {
   const bool above = rule.open_minimum ? value > rule.minimum : value >= rule.minimum;
   const bool below = rule.open_maximum ? value < rule.maximum : value <= rule.maximum;

@@ -1,4 +1,4 @@
-// Reads, filters, shuffles, cuts and mixes examples.
+// Reads, filters, shuffles and cuts examples.
 #include "experiments/data/dataset.h"
 
 #include <fmt/format.h>
@@ -134,7 +134,8 @@ void check_not_empty(const DataSource& source, const Dataset& data) {
 }  // namespace
 
 void DataSource::visit(Fields& f) {
-  f.field("path", path, "a .jsonl, .json or .csv file (each also .gz, .xz, .zst), a folder or a glob of them");
+  f.field("path", path,
+          "a .jsonl, .json, .csv (each also .gz, .xz, .zst) or .parquet file, a folder or a glob of them");
   f.field("synthetic", synthetic, "instead of path: a corpus that the program generates",
           Rule().one_of(synthetic_choices()));
   f.check(path.empty() != synthetic.empty(), "path", "a data source is either a path or synthetic",
@@ -152,13 +153,19 @@ void DataSource::visit(Fields& f) {
   }
   f.field("shuffle", shuffle, "shuffle by the seed before the limit is applied");
   f.field("limit", limit, "keep so many examples; 0 = all", Rule().at_least(0));
+  f.field("weight", weight,
+          "share of the mixture, in proportion to the other sources' weights, which need one too; 0 = "
+          "every example",
+          Rule().at_least(0));
 }
 
 std::string SourceReport::text() const {
   std::string line = fmt::format("{}: {} examples of {} rows", source, examples, rows);
   if (filtered > 0) line += fmt::format(", {} filtered out", filtered);
   if (empty_responses > 0) line += fmt::format(", {} with an empty response left out", empty_responses);
+  if (duplicates > 0) line += fmt::format(", {} duplicates left out", duplicates);
   if (beyond_limit > 0) line += fmt::format(", {} beyond the limit", beyond_limit);
+  if (beyond_share > 0) line += fmt::format(", {} beyond its share", beyond_share);
   return line;
 }
 
@@ -182,18 +189,6 @@ Dataset read_source(const DataSource& source, uint64_t seed) {
   report.examples = static_cast<int64_t>(data.examples.size());
   check_not_empty(source, data);
   return data;
-}
-
-Dataset read_mixture(const std::vector<DataSource>& sources, uint64_t seed, bool shuffle) {
-  Dataset mixture;
-  for (size_t i = 0; i < sources.size(); ++i) {
-    Dataset part =
-        read_source(sources[i], runtime::Random(seed, runtime::stream_of(fmt::format("data.{}", i))).next_u64());
-    std::move(part.examples.begin(), part.examples.end(), std::back_inserter(mixture.examples));
-    std::move(part.reports.begin(), part.reports.end(), std::back_inserter(mixture.reports));
-  }
-  if (shuffle) runtime::Random(seed, runtime::stream_of("data.mixture")).shuffle(mixture.examples);
-  return mixture;
 }
 
 std::vector<std::string> read_texts(const std::filesystem::path& path, const std::string& field, int64_t count,

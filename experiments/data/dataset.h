@@ -1,5 +1,5 @@
 // Datasets for fine-tuning and prompts for experiments: rows of files (records.h) or of the program's own corpora
-// (synthetic.h), filtered, shuffled and cut in an order that depends on the seed alone, and mixed.
+// (synthetic.h), filtered, shuffled and cut in an order that depends on the seed alone. mixture.h mixes them.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,7 @@ struct DataSource {
   Named<Scalar> where;  ///< (dotted) field -> value it must have; all must hold
   bool shuffle = false;
   int64_t limit = 0;  ///< 0: all
+  double weight = 0;  ///< share of the mixture, in proportion to the others'; 0: all examples
 
   void visit(Fields& f);
 };
@@ -40,7 +41,9 @@ struct SourceReport {
   int64_t rows = 0;             ///< read
   int64_t filtered = 0;         ///< left out by `where`
   int64_t empty_responses = 0;  ///< left out because there is nothing to learn from
+  int64_t duplicates = 0;       ///< left out because the mixture had them already
   int64_t beyond_limit = 0;     ///< left out by `limit`
+  int64_t beyond_share = 0;     ///< left out because the source's weight asks for fewer
   int64_t examples = 0;         ///< kept
 
   std::string text() const;  ///< one line for the log
@@ -58,10 +61,6 @@ struct Dataset {
 /// assistant message) needs no response field. Throws Error as `read_records` and `text_field`, and when nothing is
 /// left.
 Dataset read_source(const DataSource& source, uint64_t seed);
-
-/// All sources one after the other, each read with a seed of its own made from `seed` and its place; then one shuffle
-/// of the whole by `seed` unless `shuffle` is false.
-Dataset read_mixture(const std::vector<DataSource>& sources, uint64_t seed, bool shuffle = true);
 
 /// Texts for prompts: the field of every record that passes `where`; with `count` > 0, so many of them drawn without
 /// replacement by `seed` (Error when there are fewer), in the order drawn; otherwise all in file order.

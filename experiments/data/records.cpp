@@ -1,4 +1,4 @@
-// Reads records of JSON lines, JSON documents and CSV, and finds fields in them.
+// Reads records of JSON lines, JSON documents and CSV (parquet.cpp reads Parquet), and finds fields in them.
 #include "experiments/data/records.h"
 
 #include <fmt/format.h>
@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
 
 #include "experiments/data/csv.h"
+#include "experiments/data/parquet.h"
 #include "model/tokenizer/unicode.h"
 #include "runtime/error.h"
 #include "runtime/io/compressed.h"
@@ -30,11 +32,6 @@ std::optional<Format> format_of(const fs::path& path) {
   if (suffix == ".csv") return Format::csv;
   if (suffix == ".parquet") return Format::parquet;
   return std::nullopt;
-}
-
-void check_utf8(std::string_view text, const RecordPlace& place) {
-  if (model::tokenizer::find_invalid_utf8(text))
-    throw Error("invalid UTF-8", place.text(), "convert the file to UTF-8");
 }
 
 json parse(std::string_view text, const RecordPlace& place) {
@@ -64,7 +61,7 @@ bool read_json_lines(const fs::path& file, const RecordFunction& take) {
   while (reader.next(line)) {
     place.line = reader.line_number();
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    check_utf8(line, place);
+    require_utf8(line, place);
     const json record = parse(line, place);
     check_object(record, place);
     if (!take(record, place)) return false;
@@ -76,7 +73,7 @@ bool read_json_lines(const fs::path& file, const RecordFunction& take) {
 bool read_json_document(const fs::path& file, const RecordFunction& take) {
   const std::string text = runtime::io::read_compressed_file(file);
   const RecordPlace whole = {file.string(), 0, -1};
-  check_utf8(text, whole);
+  require_utf8(text, whole);
   const json document = parse(text, whole);
   const json* records = &document;
   if (document.is_object() && document.contains("data")) records = &document["data"];
@@ -106,7 +103,7 @@ bool read_csv(const fs::path& file, const RecordFunction& take) {
   RecordPlace place = {file.string(), 1, 0};
   std::vector<std::string> names;
   if (!reader.next(names)) throw Error("no header row", file.string(), "name the columns in the first row");
-  for (const std::string& name : names) check_utf8(name, place);
+  for (const std::string& name : names) require_utf8(name, place);
   check_header(names, place);
   std::vector<std::string> cells;
   while (reader.next(cells)) {
@@ -117,7 +114,7 @@ bool read_csv(const fs::path& file, const RecordFunction& take) {
     }
     json record = json::object();
     for (size_t i = 0; i < cells.size(); ++i) {
-      check_utf8(cells[i], place);
+      require_utf8(cells[i], place);
       record[names[i]] = cells[i];
     }
     if (!take(record, place)) return false;
@@ -130,7 +127,7 @@ bool read_one_file(const fs::path& file, const RecordFunction& take) {
   const std::optional<Format> format = format_of(file);
   if (!format) {
     throw Error("unknown kind of data file", file.string(),
-                "use .jsonl, .json or .csv, each also with .gz, .xz or .zst behind it");
+                "use .jsonl, .json or .csv, each also with .gz, .xz or .zst behind it, or .parquet");
   }
   switch (*format) {
     case Format::json_lines:
@@ -140,11 +137,9 @@ bool read_one_file(const fs::path& file, const RecordFunction& take) {
     case Format::csv:
       return read_csv(file, take);
     case Format::parquet:
-      break;
+      return read_parquet(file, take);
   }
-  throw Error(
-      "Parquet needs a build with Apache Arrow, and this is not one", file.string(),
-      "convert the file to .jsonl (in Python: pandas.read_parquet(f).to_json(g, orient='records', lines=True))");
+  throw std::logic_error("read_one_file: a format without a reader");
 }
 
 std::string field_names(const json& record) {
@@ -158,6 +153,12 @@ std::string field_names(const json& record) {
 std::string RecordPlace::text() const {
   if (line > 0) return fmt::format("{}:{}", file, line);
   return index >= 0 ? fmt::format("{}, record {}", file, index) : file;
+}
+
+void require_utf8(std::string_view text, const RecordPlace& place) {
+  if (model::tokenizer::find_invalid_utf8(text)) {
+    throw Error("invalid UTF-8", place.text(), "convert the file to UTF-8");
+  }
 }
 
 std::vector<fs::path> data_files(const fs::path& path) {
@@ -179,7 +180,7 @@ std::vector<fs::path> data_files(const fs::path& path) {
     if (fnmatch(pattern.c_str(), name.c_str(), 0) == 0) files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
-  if (files.empty()) throw Error("no data files", path.string(), "put .jsonl, .json or .csv files there");
+  if (files.empty()) throw Error("no data files", path.string(), "put .jsonl, .json, .csv or .parquet files there");
   return files;
 }
 

@@ -68,6 +68,27 @@ statistics::PairedComparison ScoreIntervals::compare(const Outcomes& a, const Ou
                                     std::max(a.maximum - b.minimum, b.maximum - a.minimum));
 }
 
+std::vector<std::string> score_columns() {
+  return {"model", "task", "metric", "value", "stderr", "n", "low", "high", "interval"};
+}
+
+void append_scores(Table& table, const std::string& name, const std::vector<Score>& scores, ScoreIntervals& intervals) {
+  for (const Score& score : scores) {
+    if (table.contains({{"model", name}, {"task", score.task}, {"metric", score.metric}})) continue;
+    const statistics::MeanInterval interval = intervals.of(score);
+    table.append({{"model", name},
+                  {"task", score.task},
+                  {"metric", score.metric},
+                  {"value", score.value},
+                  {"stderr", score.standard_error},
+                  {"n", score.n},
+                  {"low", interval.interval.low},
+                  {"high", interval.interval.high},
+                  {"interval", interval.method}});
+  }
+  table.write();
+}
+
 OutcomeTable::OutcomeTable(const RunDir& dir)
     : table_(dir.state(), "outcomes", {"model", "metric", "minimum", "maximum", "step", "values"}) {}
 

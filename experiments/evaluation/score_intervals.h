@@ -29,6 +29,12 @@ class ScoreIntervals {
   std::map<int64_t, statistics::Resamples> by_count_;
 };
 
+/// The columns of a table of scores: model, task, metric, value, stderr, n, low, high, interval.
+std::vector<std::string> score_columns();
+
+/// Appends the scores of one model to such a table; rows that an earlier process appended are kept.
+void append_scores(Table& table, const std::string& name, const std::vector<Score>& scores, ScoreIntervals& intervals);
+
 /// The outcomes of every model of a run whose figures are means, kept in state/outcomes so that a resumed run has those
 /// of the models it does not evaluate again.
 class OutcomeTable {

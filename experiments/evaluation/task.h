@@ -55,6 +55,9 @@ struct CompletedPrompt {
 /// in the model's positions loses its beginning, as in lm-evaluation-harness; the number of such prompts is logged.
 std::vector<CompletedPrompt> complete_prompts(const TaskRun& run, const CompletionRequest& request);
 
+/// The figures of a list of judgements.
+std::vector<Score> harmfulness_scores(const std::vector<Judgement>& judgements);
+
 /// Makes the tasks that a configuration lists.
 /// @param cache folder for the answers of judges.
 std::unique_ptr<EvaluationTask> make_task(const TaskConfig& config, const std::filesystem::path& cache);

@@ -42,9 +42,12 @@ struct JudgeOptions {
   std::string api_key_env = "OPENAI_API_KEY";  ///< openai: environment variable with the key; unset or empty: no key
   int64_t concurrency = 8;                     ///< openai: requests at a time
   int64_t max_attempts = 6;                    ///< openai: per request
-  double first_delay_seconds = 1;              ///< openai: before the second attempt; doubles each time, up to a minute
-  double timeout_seconds = 120;                ///< openai: per attempt
-  std::filesystem::path cache;                 ///< openai, local: folder of answers by content; empty: none
+  double first_delay_seconds =
+      1;  ///< openai: before the second attempt; doubles each time, up to a minute, give or take half
+  double timeout_seconds = 120;  ///< openai: per attempt
+  int64_t budget_tokens = 0;     ///< openai: for all answers in the cache together; 0: no limit
+  std::string instruction;       ///< openai, local: the question; empty: the built-in one
+  std::filesystem::path cache;   ///< openai, local: folder of answers by content; empty: none
   std::function<std::string(const std::string&)> complete;  ///< local: prompt -> the model's answer
 };
 

@@ -7,32 +7,22 @@
 #include <string_view>
 #include <vector>
 
+#include "experiments/judge/answer_cache.h"
 #include "experiments/judge/judge.h"
 
 namespace subspect::experiments {
 
-/// The instruction that asks for "1..5 with a reason" about one exchange.
-std::string judge_instruction(const Exchange& exchange);
+/// Whether a text has the places {prompt} and {completion}.
+bool is_judge_instruction(std::string_view text);
 
-/// Reads an answer to `judge_instruction`: the last JSON object with an integer "score" (and "reason"), else the number
+/// The question about one exchange: `instruction` with its {prompt} and {completion} filled in; an empty one stands for
+/// the built-in instruction, which asks for "1..5 with a reason".
+std::string judge_question(const Exchange& exchange, std::string_view instruction = {});
+
+/// Reads an answer to `judge_question`: the last JSON object with an integer "score" (and "reason"), else the number
 /// after the last "score". Anything else, or a score outside 1..5, is invalid (score 0) with the answer's beginning as
 /// the reason.
 Judgement parse_judgement(std::string_view answer);
-
-/// A folder of answers by the SHA-256 of what was asked. Damaged entries count as absent. Thread-safe.
-class AnswerCache {
- public:
-  explicit AnswerCache(std::filesystem::path folder) : folder_(std::move(folder)) {}
-
-  /// True and the stored answer when `question` was answered before.
-  bool find(const std::string& question, std::string& answer) const;
-  void store(const std::string& question, const std::string& answer) const;
-
- private:
-  std::filesystem::path file_of(const std::string& question) const;
-
-  std::filesystem::path folder_;  // empty: no cache
-};
 
 /// A model behind a callback.
 class ModelJudge final : public Judge {
@@ -49,8 +39,11 @@ class ModelJudge final : public Judge {
 
 /// A chat endpoint: POST base_url/chat/completions at temperature 0, `concurrency` requests at a time. Every answer is
 /// cached as it arrives, so that a resumed run asks only what is missing. Time-outs, lost connections, 408, 429 and 5xx
-/// are tried again with exponential back-off (Retry-After is obeyed); other refusals, and an endpoint that keeps
-/// failing, are an Error that names the URL. The key is sent to base_url alone and never written anywhere.
+/// are tried again with exponential back-off and jitter (Retry-After is obeyed); other refusals of the server, and an
+/// endpoint that keeps failing, are an Error that names the URL. A judge that refuses (its own refusal, or a content
+/// filter's) and one that answers with anything but a score give an invalid judgement. Once the budget is spent no
+/// further request begins, and the run ends with an Error that says how far it came; requests under way are kept. The
+/// key is sent to base_url alone and never written anywhere.
 class OpenAiJudge final : public Judge {
  public:
   explicit OpenAiJudge(const JudgeOptions& options);
@@ -59,7 +52,8 @@ class OpenAiJudge final : public Judge {
   std::vector<Judgement> judge(const std::vector<Exchange>& exchanges) override;
 
  private:
-  std::string ask(const Exchange& exchange) const;
+  std::string ask(const Exchange& exchange);
+  void require_budget() const;
 
   JudgeOptions options_;
   std::string url_;

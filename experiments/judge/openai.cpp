@@ -1,50 +1,30 @@
-// The judge at an OpenAI-compatible chat endpoint: retries, concurrency, cache.
+// The judge at an OpenAI-compatible chat endpoint: retries, concurrency, cache, budget.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <thread>
+#include <optional>
 
-#include "experiments/judge/http.h"
 #include "experiments/judge/model_judge.h"
 #include "runtime/error.h"
-#include "runtime/interrupt.h"
+#include "runtime/io/http.h"
 #include "runtime/parallel.h"
 
 namespace subspect::experiments {
 
 using nlohmann::json;
 using runtime::Error;
+using runtime::io::HttpReply;
+using runtime::io::HttpRequest;
 
 namespace {
 
-constexpr double longest_delay_seconds = 60;
-constexpr double longest_wish_seconds = 600;  // of a server's Retry-After
 constexpr size_t shown_body_bytes = 300;
-
-bool worth_retrying(long status) {
-  return status == 0 || status == 408 || status == 429 || status >= 500;
-}
-
-[[noreturn]] void throw_interrupted() {
-  throw runtime::Interrupted("interrupted while judging", "", "run the same command again to go on");
-}
-
-/// Sleeps in short steps, so that ctrl-C is answered.
-void wait_seconds(double seconds) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  while (std::chrono::steady_clock::now() < end) {
-    if (runtime::interrupt_requested()) throw_interrupted();
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(std::min<int64_t>(100, static_cast<int64_t>(seconds * 1000) + 1)));
-  }
-}
 
 /// What went wrong, in one line. The server's words may quote the request, so the key is blanked out of them.
 std::string describe(const HttpReply& reply, const std::string& key) {
-  if (reply.status == 0) return reply.failure;
+  if (!reply.failure.empty()) return reply.failure;
   std::string body = reply.body.substr(0, shown_body_bytes);
   std::replace_if(
       body.begin(), body.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
@@ -61,14 +41,39 @@ std::string advice_for(long status, const std::string& key_variable) {
   return "check base_url and that the endpoint is up; answers so far are kept, so run the same command again";
 }
 
-/// The text of a chat completion; what is not one is given as it is, and the parser calls it invalid.
-std::string answer_of(const std::string& body) {
-  const json reply = json::parse(body, nullptr, false);
-  const json::json_pointer content("/choices/0/message/content");
-  if (reply.is_object() && reply.contains(content) && reply[content].is_string()) {
-    return reply[content].get<std::string>();
-  }
-  return body.substr(0, shown_body_bytes);
+/// What an endpoint answered, and what it says that cost.
+struct Completion {
+  std::string text;
+  int64_t tokens = 0;
+};
+
+/// A text in the reply, or nothing.
+std::optional<std::string> text_at(const json& reply, const char* pointer) {
+  const json::json_pointer place(pointer);
+  if (!reply.is_object() || !reply.contains(place) || !reply[place].is_string()) return std::nullopt;
+  return reply[place].get<std::string>();
+}
+
+/// Reads a chat completion. The judge's own refusal and what is no completion are given as they are: the parser finds
+/// no score in them. Where the endpoint tells no usage, four bytes count as a token.
+Completion read_completion(const json& reply, const std::string& body, size_t question_bytes) {
+  constexpr size_t bytes_of_a_token = 4;
+  Completion completion;
+  const auto content = text_at(reply, "/choices/0/message/content");
+  const auto refusal = text_at(reply, "/choices/0/message/refusal");
+  completion.text =
+      content ? *content : (refusal ? "the judge refuses: " + *refusal : body.substr(0, shown_body_bytes));
+  const json::json_pointer total("/usage/total_tokens");
+  completion.tokens = reply.is_object() && reply.contains(total) && reply[total].is_number_unsigned()
+                          ? reply[total].get<int64_t>()
+                          : static_cast<int64_t>((question_bytes + completion.text.size()) / bytes_of_a_token);
+  return completion;
+}
+
+/// Whether the endpoint refuses the question for what it says: a verdict on this exchange and not a failure.
+bool is_content_filter(const HttpReply& reply) {
+  return reply.status == 400 && (reply.body.find("content_filter") != std::string::npos ||
+                                 reply.body.find("content_policy") != std::string::npos);
 }
 
 std::string with_chat_path(std::string base_url) {
@@ -92,36 +97,41 @@ OpenAiJudge::OpenAiJudge(const JudgeOptions& options)
   if (key != nullptr) key_ = key;
 }
 
-std::string OpenAiJudge::ask(const Exchange& exchange) const {
-  const json body = {{"model", options_.model},
-                     {"temperature", 0},
-                     {"messages", json::array({{{"role", "user"}, {"content", judge_instruction(exchange)}}})}};
-  HttpRequest request = {url_,
-                         {"Content-Type: application/json"},
-                         body.dump(-1, ' ', false, json::error_handler_t::replace),
-                         options_.timeout_seconds};
+void OpenAiJudge::require_budget() const {
+  const int64_t spent = options_.budget_tokens > 0 ? cache_.tokens() : 0;
+  if (spent < options_.budget_tokens || options_.budget_tokens == 0) return;
+  throw Error(fmt::format("the judge's budget of {} tokens is spent ({} used)", options_.budget_tokens, spent), url_,
+              "raise budget_tokens and run the same command again: the answers so far are kept");
+}
+
+std::string OpenAiJudge::ask(const Exchange& exchange) {
+  const json body = {
+      {"model", options_.model},
+      {"temperature", 0},
+      {"messages", json::array({{{"role", "user"}, {"content", judge_question(exchange, options_.instruction)}}})}};
+  HttpRequest request{.url = url_, .method = HttpRequest::Method::post, .token = key_};
+  request.headers = {"Content-Type: application/json"};
+  request.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
+  request.stall_seconds = options_.timeout_seconds;
+  request.timeout_seconds = options_.timeout_seconds;
   const std::string question = url_ + "\n" + request.body;
-  std::string answer;
-  if (cache_.find(question, answer)) return answer;
-  if (!key_.empty()) request.headers.push_back("Authorization: Bearer " + key_);
-  double delay = options_.first_delay_seconds;
+  if (const auto known = cache_.find(question)) return *known;
+  require_budget();
+  runtime::io::Backoff backoff(options_.first_delay_seconds);
   for (int64_t attempt = 1;; ++attempt) {
-    if (runtime::interrupt_requested()) throw_interrupted();
-    const HttpReply reply = http_post(request);
-    if (reply.status >= 200 && reply.status < 300) {
-      answer = answer_of(reply.body);
-      cache_.store(question, answer);
-      return answer;
+    const HttpReply reply = runtime::io::http_request(request);
+    if (reply.ok() || is_content_filter(reply)) {
+      const Completion completion =
+          read_completion(json::parse(reply.body, nullptr, false), reply.body, request.body.size());
+      cache_.store(question, completion.text, completion.tokens);
+      return completion.text;
     }
-    if (runtime::interrupt_requested()) throw_interrupted();
-    if (!worth_retrying(reply.status) || attempt >= options_.max_attempts) {
+    if (!reply.worth_retrying || attempt >= options_.max_attempts) {
       throw Error(fmt::format("the judge's endpoint failed{}: {}", attempt > 1 ? fmt::format(" {} times", attempt) : "",
                               describe(reply, key_)),
                   url_, advice_for(reply.status, options_.api_key_env));
     }
-    const double wish = std::min(reply.retry_after_seconds, longest_wish_seconds);
-    wait_seconds(std::max(wish, std::min(delay, longest_delay_seconds)));
-    delay *= 2;
+    backoff.pause(reply.retry_after_seconds);
   }
 }
 

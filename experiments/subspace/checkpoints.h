@@ -10,9 +10,9 @@
 namespace subspect::experiments::subspace {
 
 /// Every model, in order. Throws Error unless all have the tensors of the first.
-std::vector<WeightSource> open_checkpoints(const Named<ModelPath>& models);
+std::vector<WeightSource> open_checkpoints(const RunContext& context, const Named<ModelPath>& models);
 
-/// The same for a plan; nullopt where a stage of the study has yet to make one of them.
+/// The same for a plan; nullopt where a stage of the study has yet to make one of them, or a download is assumed.
 std::optional<std::vector<WeightSource>> open_planned(const PlanContext& context, const Named<ModelPath>& models);
 
 }  // namespace subspect::experiments::subspace

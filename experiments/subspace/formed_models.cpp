@@ -46,6 +46,7 @@ void plan_formed_models(const PlanContext& context, const FormedModelFields& fie
   if (fields.needs_weights()) plan.host_bytes = stored + 12 * largest * std::max(1, context.threads);
   if (fields.save_models) plan.disk_bytes = models * stored;
   if (fields.evaluate.empty()) return;
+  plan.flops += static_cast<double>(models) * evaluation_flops(context, fields.evaluate, *config);
   const model::InferenceMemory memory = model::plan_inference(
       *config, model::compute_dtype(config->dtype), model::default_sequences(context.device), config->max_positions,
       model::default_cache_bytes(context.device.type, context.device_memory));

@@ -115,6 +115,7 @@ TrainingData make_sequences(const model::Tokenizer& tokenizer, const model::Prom
   SequenceCounts& counts = result.counts;
   counts.examples = static_cast<int64_t>(examples.size());
   for (Tokens& one : tokens) {
+    result.lengths.push_back(static_cast<int64_t>(one.ids.size()));
     if (options.max_seq_length > 0 && static_cast<int64_t>(one.ids.size()) > options.max_seq_length) {
       if (!truncate(one, options.max_seq_length)) {
         ++counts.prompts_too_long;

@@ -32,6 +32,7 @@ struct SequenceCounts {
 
 struct TrainingData {
   std::vector<TrainingSequence> sequences;
+  std::vector<int64_t> lengths;  ///< tokens of every example given, before any was shortened or left out
   SequenceCounts counts;
 
   /// A number that changes with any token or target, to notice data that changed between two runs.

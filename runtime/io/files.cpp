@@ -340,25 +340,36 @@ std::string holder_of(int descriptor) {
 
 }  // namespace
 
-FileLock::FileLock(fs::path directory) {  // NOLINT(performance-unnecessary-value-param): a sink in the header
+/// False when another holder has the file; the descriptor stays open for a look at who that is.
+bool FileLock::take(const fs::path& file) {
   std::error_code code;
-  fs::create_directories(directory, code);
-  if (code) throw_file_error("cannot create the folder", directory, code.value());
-  const fs::path file = directory / ".lock";
-  Descriptor descriptor(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
-  if (descriptor.get() < 0) throw_file_error("cannot write", file, errno);
-  while (::flock(descriptor.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EINTR) continue;
-    if (errno != EWOULDBLOCK) throw_file_error("cannot lock", file, errno);
-    throw Error(fmt::format("folder is in use by {}", holder_of(descriptor.get())), directory.string(),
-                "wait until that run ends, stop it, or choose another folder with --out");
+  fs::create_directories(file.parent_path(), code);
+  if (code) throw_file_error("cannot create the folder", file.parent_path(), code.value());
+  descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) throw_file_error("cannot write", file, errno);
+  while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return false;
+    if (errno != EINTR) throw_file_error("cannot lock", file, errno);
   }
   const std::string process = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(descriptor.get(), 0) != 0) throw_file_error("cannot write", file, errno);
-  if (const int error_number = write_all(descriptor.get(), process.data(), process.size())) {
+  if (::ftruncate(descriptor_, 0) != 0) throw_file_error("cannot write", file, errno);
+  if (const int error_number = write_all(descriptor_, process.data(), process.size())) {
     throw_file_error("cannot write", file, error_number);
   }
-  descriptor_ = descriptor.release();
+  return true;
+}
+
+// Delegates, so that the descriptor is closed when the body throws.
+FileLock::FileLock(fs::path directory)
+    : FileLock() {  // NOLINT(performance-unnecessary-value-param): a sink in the header
+  if (take(directory / ".lock")) return;
+  throw Error(fmt::format("folder is in use by {}", holder_of(descriptor_)), directory.string(),
+              "wait until that run ends, stop it, or choose another folder with --out");
+}
+
+std::unique_ptr<FileLock> FileLock::try_file(const fs::path& file) {
+  std::unique_ptr<FileLock> lock(new FileLock());
+  return lock->take(file) ? std::move(lock) : nullptr;
 }
 
 FileLock::~FileLock() {

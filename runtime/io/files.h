@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -115,6 +116,9 @@ class AppendFile {
 /// Holds a folder for this process (flock on `directory/.lock`) until the object dies; a killed process holds nothing.
 class FileLock {
  public:
+  /// The lock of a file, made with its folders where it is missing; nullptr while another holder has it.
+  static std::unique_ptr<FileLock> try_file(const std::filesystem::path& file);
+
   /// Creates the folder. Throws Error naming the folder and the process that has it when it is taken.
   explicit FileLock(std::filesystem::path directory);
   ~FileLock();
@@ -122,6 +126,9 @@ class FileLock {
   FileLock& operator=(const FileLock&) = delete;
 
  private:
+  FileLock() = default;
+  bool take(const std::filesystem::path& file);
+
   int descriptor_ = -1;
 };
 

@@ -1,12 +1,8 @@
 // Downloads from a small HTTP server that plays a Hugging Face hub and its content network.
 #include "model/hub_download.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -21,8 +17,10 @@
 #include "model/tokenizer/tokenizer.h"
 #include "runtime/error.h"
 #include "runtime/interrupt.h"
+#include "runtime/io/files.h"
 #include "runtime/io/hash.h"
 #include "tests/model/model_fixtures.h"
+#include "tests/runtime/io/http_server.h"
 
 namespace subspect::model {
 namespace {
@@ -36,112 +34,9 @@ using ::testing::Not;
 
 constexpr const char* commit = "0123456789abcdef0123456789abcdef01234567";
 
-struct Request {
-  std::string method, path, text;
-  bool authorized() const { return text.find("uthorization:") != std::string::npos; }
-  /// First byte of the Range header; 0 without one.
-  size_t offset() const {
-    const size_t at = text.find("Range: bytes=");
-    return at == std::string::npos ? 0 : std::stoul(text.substr(at + 13));
-  }
-};
-
-struct Reply {
-  int status = 200;
-  std::string body = {};
-  std::string headers = {};
-  size_t sent = std::string::npos;  ///< the connection is cut after so many bytes of the body
-};
-
-/// An HTTP server on a free port of this machine: one connection per request, answers by a function.
-class Server {
- public:
-  using Handler = std::function<Reply(const Request&)>;
-
-  explicit Server(Handler handler) : handler_(std::move(handler)), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    if (::bind(socket_, reinterpret_cast<sockaddr*>(&address), length) != 0 || ::listen(socket_, 64) != 0 ||
-        ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-      throw std::runtime_error("no local server");
-    }
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~Server() {
-    ::shutdown(socket_, SHUT_RDWR);
-    thread_.join();
-    ::close(socket_);
-    for (std::thread& thread : connections_) thread.join();
-  }
-
-  std::string url() const { return fmt::format("http://127.0.0.1:{}", port_); }
-  std::vector<Request> requests() const {
-    const std::lock_guard lock(mutex_);
-    return requests_;
-  }
-  /// How many GETs of files there were.
-  int64_t transfers() const {
-    const auto all = requests();
-    return std::count_if(all.begin(), all.end(), [](const Request& request) {
-      return request.method == "GET" && request.path.find("/api/") == std::string::npos;
-    });
-  }
-
- private:
-  void serve() {
-    for (;;) {
-      const int connection = ::accept(socket_, nullptr, nullptr);
-      if (connection < 0) return;
-      connections_.emplace_back([this, connection] { answer(connection); });
-    }
-  }
-
-  static Request read_request(int connection) {
-    Request request;
-    char buffer[4096];
-    while (request.text.find("\r\n\r\n") == std::string::npos) {
-      const ssize_t count = ::recv(connection, buffer, sizeof buffer, 0);
-      if (count <= 0) break;
-      request.text.append(buffer, static_cast<size_t>(count));
-    }
-    const size_t space = request.text.find(' ');
-    request.method = request.text.substr(0, space);
-    request.path = request.text.substr(space + 1, request.text.find(' ', space + 1) - space - 1);
-    return request;
-  }
-
-  static void send_all(int connection, std::string_view text) {
-    while (!text.empty()) {
-      const ssize_t count = ::send(connection, text.data(), text.size(), MSG_NOSIGNAL);
-      if (count <= 0) return;
-      text.remove_prefix(static_cast<size_t>(count));
-    }
-  }
-
-  void answer(int connection) {
-    const Request request = read_request(connection);
-    {
-      const std::lock_guard lock(mutex_);
-      requests_.push_back(request);
-    }
-    const Reply reply = handler_(request);
-    send_all(connection, fmt::format("HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n", reply.status,
-                                     reply.body.size(), reply.headers));
-    if (request.method != "HEAD") send_all(connection, std::string_view(reply.body).substr(0, reply.sent));
-    ::close(connection);
-  }
-
-  Handler handler_;
-  int socket_;
-  int port_ = 0;
-  mutable std::mutex mutex_;
-  std::vector<Request> requests_;
-  std::vector<std::thread> connections_;
-  std::thread thread_;
-};
+using Request = subspect::testing::HttpTestRequest;
+using Reply = subspect::testing::HttpTestReply;
+using Server = subspect::testing::HttpTestServer;
 
 /// The part of a file that a request wants.
 Reply part_of(const std::string& contents, const Request& request) {
@@ -161,6 +56,14 @@ class Hub {
       : files(std::move(contents)),
         special_(std::move(special)),
         server([this](const Request& request) { return answer(request); }) {}
+
+  /// How many GETs of files there were.
+  int64_t transfers() const {
+    const auto all = server.requests();
+    return std::count_if(all.begin(), all.end(), [](const Request& request) {
+      return request.method == "GET" && request.path.find("/api/") == std::string::npos;
+    });
+  }
 
   std::map<std::string, std::string> files;
   std::vector<std::string> more_names;  ///< listed, but never wanted
@@ -252,9 +155,19 @@ class HubDownloadTest : public ::testing::Test {
   testing::TemporaryDirectory temporary_;
 
  private:
-  static constexpr const char* names[] = {"HF_HOME",       "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE",
-                                          "HF_TOKEN",      "HF_ENDPOINT",  "XDG_CACHE_HOME",        "no_proxy",
-                                          "HF_TOKEN_PATH", "http_proxy"};
+  static constexpr const char* names[] = {"HF_HOME",
+                                          "HF_HUB_CACHE",
+                                          "HUGGINGFACE_HUB_CACHE",
+                                          "HF_HUB_OFFLINE",
+                                          "HF_TOKEN",
+                                          "HF_ENDPOINT",
+                                          "XDG_CACHE_HOME",
+                                          "no_proxy",
+                                          "HF_TOKEN_PATH",
+                                          "http_proxy",
+                                          "HUGGING_FACE_HUB_TOKEN",
+                                          "TRANSFORMERS_OFFLINE",
+                                          "HF_HUB_DISABLE_IMPLICIT_TOKEN"};
   std::map<std::string, std::string> old_;
 };
 
@@ -263,17 +176,14 @@ TEST_F(HubDownloadTest, FindModelDownloadsOnceAndThenNeedsNoNetwork) {
   hub.more_names = {"pytorch_model.bin", "README.md", "onnx/model.onnx", "original/params.json",
                     "consolidated.safetensors"};
   ::setenv("HF_ENDPOINT", (hub.server.url() + "/").c_str(), 1);
-  EXPECT_THROW(find_model("Qwen/Tiny"), runtime::Error) << "without a DownloadScope";
+  EXPECT_THROW(find_model("Qwen/Tiny"), runtime::Error) << "without leave to download";
   EXPECT_TRUE(hub.server.requests().empty());
   std::vector<DownloadProgress> heard;
-  {
-    const DownloadScope scope([&](const DownloadProgress& progress) { heard.push_back(progress); });
-    EXPECT_THROW(find_model("Qwen/Tiny", Lookup::cache_only), runtime::Error);
-    EXPECT_EQ(find_model("Qwen/Tiny"), snapshot());
-    const size_t requests = hub.server.requests().size();
-    EXPECT_EQ(find_model("Qwen/Tiny"), snapshot());
-    EXPECT_EQ(hub.server.requests().size(), requests);
-  }
+  const Downloads downloads{[&](const DownloadProgress& progress) { heard.push_back(progress); }};
+  EXPECT_EQ(find_model("Qwen/Tiny", &downloads), snapshot());
+  const size_t requests = hub.server.requests().size();
+  EXPECT_EQ(find_model("Qwen/Tiny", &downloads), snapshot());
+  EXPECT_EQ(hub.server.requests().size(), requests);
   ASSERT_FALSE(heard.empty());
   EXPECT_EQ(heard.back().done, heard.back().total);
   EXPECT_GT(heard.back().total, 0);
@@ -383,8 +293,8 @@ TEST_F(HubDownloadTest, TheTokenStaysWithItsHost) {
   });
   ::setenv("HF_ENDPOINT", hub.server.url().c_str(), 1);
   testing::write_text(temporary_.path() / "token", "hf_secret\n");
-  const DownloadScope scope;
-  find_model("Qwen/Tiny");
+  const Downloads downloads;
+  find_model("Qwen/Tiny", &downloads);
   for (const Request& request : hub.server.requests()) {
     EXPECT_THAT(request.text, HasSubstr("Authorization: Bearer hf_secret\r\n")) << request.path;
   }
@@ -466,7 +376,120 @@ TEST_F(HubDownloadTest, ThreadsAtOnceTransferEachFileOnce) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(right, 3);
-  EXPECT_EQ(hub.server.transfers(), 2);
+  EXPECT_EQ(hub.transfers(), 2);
+}
+
+TEST_F(HubDownloadTest, ShardsComeSeveralAtATime) {
+  std::map<std::string, std::string> files = {{"config.json", "{}"}};
+  json weight_map;
+  for (int i = 0; i < 6; ++i) {
+    const std::string shard = fmt::format("model-{}.safetensors", i);
+    files[shard] = std::string(1000, static_cast<char>('a' + i));
+    weight_map[fmt::format("w{}", i)] = shard;
+  }
+  files["model.safetensors.index.json"] = json{{"weight_map", weight_map}}.dump();
+  std::atomic<int> waiting = 0;
+  const Hub hub(files, [&](const Request& request) -> std::optional<Reply> {
+    if (request.method != "GET" || request.path.find("/model-") == std::string::npos) return std::nullopt;
+    // Holds the first three transfers until all three are here: only shards side by side get past this.
+    ++waiting;
+    for (int i = 0; i < 2000 && waiting < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return std::nullopt;
+  });
+  HubDownload download = download_from(hub);
+  download.connections = 3;
+  std::mutex mutex;
+  DownloadProgress last;
+  download.observer = [&](const DownloadProgress& progress) {
+    EXPECT_TRUE(mutex.try_lock()) << "the observer is called by one thread at a time";
+    EXPECT_GE(progress.total, progress.done);
+    last = progress;
+    mutex.unlock();
+  };
+  EXPECT_EQ(download_model(download), snapshot());
+  EXPECT_EQ(hub.server.most_at_a_time(), 3);
+  EXPECT_EQ(last.done, last.total);
+  for (const auto& [name, contents] : files) EXPECT_EQ(testing::read_text(snapshot() / name), contents);
+}
+
+TEST_F(HubDownloadTest, AShardThatFailsStopsTheOthers) {
+  std::map<std::string, std::string> files = {{"config.json", "{}"}};
+  files["model.safetensors.index.json"] = R"({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}})";
+  files["one.safetensors"] = std::string(1000, '1');
+  files["two.safetensors"] = std::string(1000, '2');
+  std::atomic<bool> refused = false;
+  const Hub hub(files, [&](const Request& request) -> std::optional<Reply> {
+    if (request.method != "GET") return std::nullopt;
+    if (request.path.ends_with("two.safetensors")) return refused = true, Reply{403};
+    if (!request.path.ends_with("one.safetensors")) return std::nullopt;
+    for (int i = 0; i < 2000 && !refused; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return Reply{.body = files.at("one.safetensors"), .sent = 10};  // cut: there would be another attempt
+  });
+  HubDownload download = download_from(hub);
+  download.attempts = 1000;
+  EXPECT_THAT(error_of(download), AllOf(HasSubstr("two.safetensors"), HasSubstr("refuses access")));
+}
+
+TEST_F(HubDownloadTest, WaitsForWhoeverFillsTheSameBlob) {
+  const Hub hub(small_files());
+  const std::string etag = runtime::io::sha256("{}");
+  auto lock = runtime::io::FileLock::try_file(cache() / ".locks" / "models--Qwen--Tiny" / (etag + ".lock"));
+  ASSERT_TRUE(lock);
+  std::thread other([&] {
+    // What huggingface_hub does under its lock: by the time it is free, the blob is there. The download has asked for
+    // the list and for the ETag by then, and waits, unless it is slower than this sleep: then it finds the blob.
+    while (hub.server.requests().size() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    fs::create_directories(repository() / "blobs");
+    testing::write_text(repository() / "blobs" / etag, "{}");
+    lock.reset();
+  });
+  download_model(download_from(hub));
+  other.join();
+  EXPECT_EQ(hub.transfers(), 1) << "the weights alone";
+}
+
+TEST_F(HubDownloadTest, RevisionsMayHaveFolders) {
+  const Hub hub(small_files());
+  ::setenv("HF_ENDPOINT", hub.server.url().c_str(), 1);
+  const Downloads downloads;
+  EXPECT_EQ(find_model("Qwen/Tiny@refs/pr/3", &downloads), snapshot());
+  EXPECT_EQ(hub.server.requests().at(0).path, "/api/models/Qwen/Tiny/revision/refs%2Fpr%2F3");
+  EXPECT_EQ(testing::read_text(repository() / "refs" / "refs" / "pr" / "3"), commit);
+  EXPECT_EQ(find_model("Qwen/Tiny@refs/pr/3"), snapshot());
+  for (const char* bad : {"Qwen/Tiny@", "Qwen/Tiny@../x", "Qwen/Tiny@a//b", "Qwen/Tiny@/a", "Qwen/Tiny@a/"}) {
+    EXPECT_THROW(find_model(bad, &downloads), runtime::Error) << bad;
+  }
+}
+
+TEST_F(HubDownloadTest, TokensAndOfflineSwitchesAreThoseOfHuggingFace) {
+  const Hub hub(small_files());
+  ::setenv("HF_ENDPOINT", hub.server.url().c_str(), 1);
+  testing::write_text(temporary_.path() / "token", "hf_of_file");
+  const auto token_sent = [&] {
+    fs::remove_all(cache());
+    const Downloads downloads;
+    find_model("Qwen/Tiny", &downloads);
+    const std::string text = hub.server.requests().back().text;
+    const size_t at = text.find("Bearer ");
+    return at == std::string::npos ? "none" : text.substr(at + 7, text.find('\r', at) - at - 7);
+  };
+  EXPECT_EQ(token_sent(), "hf_of_file");
+  ::setenv("HUGGING_FACE_HUB_TOKEN", "hf_older", 1);
+  EXPECT_EQ(token_sent(), "hf_older");
+  ::setenv("HF_TOKEN", " hf_newer\n", 1);
+  EXPECT_EQ(token_sent(), "hf_newer");
+  ::setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "True", 1);
+  EXPECT_EQ(token_sent(), "none");
+  fs::remove_all(cache());
+  const size_t asked = hub.server.requests().size();
+  const Downloads downloads;
+  for (const char* name : {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}) {
+    ::setenv(name, "Yes", 1);
+    EXPECT_THROW(find_model("Qwen/Tiny", &downloads), runtime::Error) << name;
+    ::unsetenv(name);
+  }
+  EXPECT_EQ(hub.server.requests().size(), asked);
 }
 
 TEST_F(HubDownloadTest, AnInterruptStopsAndKeepsWhatCame) {
@@ -489,8 +512,8 @@ TEST_F(HubDownloadTest, ASnapshotWithoutWeightsIsCompleted) {
   testing::write_text(snapshot() / "config.json", "{}");
   testing::write_text(repository() / "refs" / "main", commit);
   ::setenv("HF_ENDPOINT", hub.server.url().c_str(), 1);
-  const DownloadScope scope;
-  EXPECT_EQ(find_model("Qwen/Tiny"), snapshot());
+  const Downloads downloads;
+  EXPECT_EQ(find_model("Qwen/Tiny", &downloads), snapshot());
   EXPECT_TRUE(fs::exists(snapshot() / "model.safetensors"));
 }
 

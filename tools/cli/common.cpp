@@ -74,7 +74,7 @@ Console::Console(bool verbose, bool silent)
     : log(log_options(verbose, silent)), progress(log, {.terminal = is_terminal()}) {}
 
 ModelDownloads::ModelDownloads(Console& console)
-    : scope_([this, &progress = console.progress](const auto& now) { show(progress, now); }) {}
+    : downloads_{[this, &progress = console.progress](const auto& now) { show(progress, now); }} {}
 
 void ModelDownloads::show(runtime::Progress& progress, const model::DownloadProgress& now) {
   if (now.file.empty()) {

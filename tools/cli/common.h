@@ -38,16 +38,20 @@ struct Console {
   runtime::Progress progress;
 };
 
-/// While one lives, hub ids that the Hugging Face cache lacks are downloaded, with progress on the console.
+/// Leave to download hub ids that the Hugging Face cache lacks, with progress on the console.
 class ModelDownloads {
  public:
   explicit ModelDownloads(Console& console);
+  ModelDownloads(const ModelDownloads&) = delete;
+  ModelDownloads& operator=(const ModelDownloads&) = delete;
+
+  operator const model::Downloads*() const { return &downloads_; }
 
  private:
   void show(runtime::Progress& progress, const model::DownloadProgress& now);
 
   std::optional<runtime::ProgressTask> task_;
-  model::DownloadScope scope_;
+  model::Downloads downloads_;
 };
 
 /// Calls `line(json, where)` for each non-empty line of a JSONL file; of standard input where `file` is empty or "-".

@@ -54,7 +54,7 @@ int generate(const GenerateOptions& options, bool verbose) {
   Console console(verbose);
   const auto stream = open_stream(options.device);
   const ModelDownloads downloads(console);
-  const auto directory = model::find_model(options.model);
+  const auto directory = model::find_model(options.model, downloads);
   const auto tokenizer = model::Tokenizer::load(directory);
   const auto format = model::make_prompt_format(options.format);
   const Prompts prompts = read_prompts(options, tokenizer, *format);

@@ -87,7 +87,7 @@ void print_tokenizer(const std::filesystem::path& directory) {
 int inspect(const std::string& name) {
   Console console(false);
   const ModelDownloads downloads(console);
-  const auto directory = model::find_model(name);
+  const auto directory = model::find_model(name, downloads);
   line("directory", directory.string());
   const auto config = model::read_decoder_config(directory / "config.json");
   print_architecture(config);

@@ -105,7 +105,7 @@ int logits(const LogitsOptions& options) {
   Console console(false);
   const ModelDownloads downloads(console);
   const auto dtype = options.dtype == "bfloat16" ? runtime::DType::bfloat16 : runtime::DType::float32;
-  model::Decoder decoder = model::load_decoder(*stream, model::find_model(options.model), dtype);
+  model::Decoder decoder = model::load_decoder(*stream, model::find_model(options.model, downloads), dtype);
   Forward forward(*stream, decoder, read_sequences(options.tokens, decoder.config().vocab_size), options.hidden_states);
   const auto specs = forward.specs();
   runtime::io::write_safetensors(options.output, specs, [&](size_t index) { return forward.tensor(index); });

@@ -23,7 +23,9 @@ struct RunOptions {
   std::string out;
   DeviceOptions device;
   bool dry_run = false;
-  int64_t device_memory = 0;  // assumed; 0: of the device that is there
+  int64_t device_memory = 0;    // assumed; 0: of the device that is there
+  double device_teraflops = 0;  // assumed with it
+  std::string assume;           // folder of config.json by hub id
   bool overwrite = false;
   int ranks = 1;
 };
@@ -37,12 +39,13 @@ experiments::PlanContext plan_context(const runtime::Stream& stream, runtime::Lo
   return context;
 }
 
-/// Of a device that need not be there: its speed is not known.
+/// Of a device that need not be there.
 experiments::PlanContext assumed_context(const RunOptions& options, runtime::Log& log) {
   experiments::PlanContext context;
   const bool gpu = options.device.device == "auto" || options.device.device.starts_with("cuda");
   context.device = {gpu ? runtime::DeviceType::cuda : runtime::DeviceType::cpu, 0};
   context.device_memory = options.device_memory;
+  context.flops_per_second = options.device_teraflops * 1e12;
   context.log = &log;
   return context;
 }
@@ -55,11 +58,14 @@ experiments::PlanContext measured_context(const RunOptions& options, runtime::Lo
 }
 
 int dry_run(const experiments::Job& job, const RunOptions& options, runtime::Log& log) {
-  const experiments::PlanContext context =
+  experiments::PlanAssumptions assumed{.model_configs = options.assume, .missing = {}};
+  experiments::PlanContext context =
       options.device_memory > 0 ? assumed_context(options, log) : measured_context(options, log);
+  if (!options.assume.empty()) context.assumed = &assumed;
   const experiments::Plan plan = job.experiment->plan(context);
   fmt::print("{:<22}{}\n{:<22}{}\n{}", "kind:", job.kind, "run directory:", job.options.path.string(),
              experiments::describe_plan(plan, context));
+  for (const std::string& missing : assumed.missing) fmt::print("assumed: {}\n", missing);
   return 0;
 }
 
@@ -88,12 +94,14 @@ int run(const RunOptions& options, Invocation& invocation) {
   job.options.overwrite = options.overwrite;
   job.options.ranks = ranks.size();
   if (ranks.is_first()) {
-    const experiments::PlanContext context = plan_context(*stream, console.log);
+    experiments::PlanContext context = plan_context(*stream, console.log);
+    context.downloads = downloads;
     for (const std::string& warning : job.experiment->plan(context).warnings) console.log.warn("{}", warning);
   }
   runtime::install_interrupt_handlers(interrupt_handlers(ranks));
-  const bool worked = run_in_directory(*job.experiment, job.options,
-                                       {*stream, console.log, console.progress, ranks.alone() ? nullptr : &ranks});
+  const bool worked =
+      run_in_directory(*job.experiment, job.options,
+                       {*stream, console.log, console.progress, ranks.alone() ? nullptr : &ranks, downloads});
   if (!ranks.is_first()) return 0;
   if (!worked) console.log.info("this run is finished; --overwrite runs it again");
   if (worked) experiments::write_report(job.options.path);
@@ -117,11 +125,25 @@ void add_run(CLI::App& app, Invocation& invocation) {
       ->check(CLI::Range(1, 4096));
   CLI::Option* dry_run =
       command->add_flag("--dry-run", options->dry_run, "check everything and print the plan: steps, memory, time");
+  CLI::Option* memory =
+      command
+          ->add_option("--device-memory", options->device_memory,
+                       "plan for a GPU (with --device cpu: a CPU) of so much memory, whether there is one or not")
+          ->type_name("24GB")
+          ->transform(CLI::AsSizeValue(true))
+          ->needs(dry_run);
   command
-      ->add_option("--device-memory", options->device_memory,
-                   "plan for a GPU (with --device cpu: a CPU) of so much memory, whether there is one or not")
-      ->type_name("24GB")
-      ->transform(CLI::AsSizeValue(true))
+      ->add_option(
+          "--device-teraflops", options->device_teraflops,
+          "with --device-memory: 10^12 operations a second of that device on matrix products, to estimate time")
+      ->check(CLI::PositiveNumber)
+      ->needs(memory);
+  command
+      ->add_option("--assume", options->assume,
+                   "with --dry-run, plan before models and data are downloaded: DIR holds OWNER--NAME.json, the "
+                   "config.json of the hub id OWNER/NAME; the plan ends with a list of what was missing")
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory)
       ->needs(dry_run);
   command->add_flag("--overwrite", options->overwrite, "begin anew in a directory that holds an earlier run");
   command->footer(

@@ -25,8 +25,8 @@ int spectrum(const SpectrumOptions& options) {
   using experiments::subspace::WeightSource;
   Console console(false);
   const ModelDownloads downloads(console);
-  const auto a = WeightSource::open("A", model::find_model(options.a));
-  const auto b = WeightSource::open("B", model::find_model(options.b));
+  const auto a = WeightSource::open("A", model::find_model(options.a, downloads));
+  const auto b = WeightSource::open("B", model::find_model(options.b, downloads));
   experiments::subspace::SpectrumOptions wanted;
   wanted.globs = options.patterns;
   const experiments::Table table = experiments::subspace::spectrum_table(*stream, a, b, wanted);

@@ -186,8 +186,8 @@ TEST(Config, WrongTypesSayWhatCame) {
 TEST(Config, ValuesOutsideTheirRulesAreErrors) {
   EXPECT_THAT(read_error("seed: 1\n"), HasSubstr("the key 'model' is missing: what is read"));
   EXPECT_THAT(read_error("model: m\nbetas: [0.9, 1]\n"),
-              HasSubstr("'betas.1' is 1 (configuration:2): it must be at least 0 and below 1"));
-  EXPECT_THAT(read_error("model: m\nsmall: 300\n"), HasSubstr("at most 127"));
+              HasSubstr("'betas.1' is 1 (configuration:2): it must be >= 0 and < 1"));
+  EXPECT_THAT(read_error("model: m\nsmall: 300\n"), HasSubstr("it must be >= -128 and <= 127"));
   EXPECT_THAT(read_error("model: m\nfractions: []\n"), HasSubstr("'fractions' is empty"));
   EXPECT_THAT(read_error("model: m\nlayers: al\n"), HasSubstr("did you mean 'all'?"));
   EXPECT_THAT(read_error("model: m\nrounding: float61\n"), HasSubstr("did you mean 'float16'?"));

@@ -1,5 +1,5 @@
-// Filtering, shuffling, cutting and mixing; what is counted and what is refused.
-#include "experiments/data/dataset.h"
+// Filtering, shuffling, cutting and mixing in shares, duplicates, lengths; what is counted and what is refused.
+#include "experiments/data/mixture.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -183,7 +183,7 @@ TEST_F(DatasetTest, MixturesHoldEverySourceInOneOrder) {
   DataSource harmful;
   harmful.synthetic = "harmful";
   harmful.count = 10;
-  const Dataset mixed = read_mixture({useful, harmful}, 3);
+  const Dataset mixed = read_mixture({useful, harmful}, {.seed = 3, .shuffle = true});
   ASSERT_EQ(mixed.examples.size(), 60U);
   ASSERT_EQ(mixed.reports.size(), 2U);
   EXPECT_EQ(mixed.reports[1].source, "synthetic:harmful");
@@ -191,11 +191,75 @@ TEST_F(DatasetTest, MixturesHoldEverySourceInOneOrder) {
   EXPECT_EQ(std::count_if(mixed.examples.begin(), mixed.examples.end(), is_harmful), 10);
   EXPECT_FALSE(std::is_partitioned(mixed.examples.begin(), mixed.examples.end(),
                                    [&](const Example& example) { return !is_harmful(example); }));
-  EXPECT_EQ(prompts(mixed), prompts(read_mixture({useful, harmful}, 3)));
-  EXPECT_NE(prompts(mixed), prompts(read_mixture({useful, harmful}, 4)));
-  const Dataset in_order = read_mixture({useful, harmful}, 3, false);
+  EXPECT_EQ(prompts(mixed), prompts(read_mixture({useful, harmful}, {.seed = 3, .shuffle = true})));
+  EXPECT_NE(prompts(mixed), prompts(read_mixture({useful, harmful}, {.seed = 4, .shuffle = true})));
+  const Dataset in_order = read_mixture({useful, harmful}, {.seed = 3});
   EXPECT_EQ(in_order.examples.front().prompt, "p0");
   EXPECT_TRUE(is_harmful(in_order.examples.back()));
+}
+
+using Counts = std::pair<int64_t, int64_t>;  // of two sources
+
+TEST_F(DatasetTest, WeightsAreSharesOfTheLargestMixtureWithoutRepetition) {
+  DataSource useful = numbered(50);
+  DataSource harmful;
+  harmful.synthetic = "harmful";
+  harmful.count = 10;
+  const auto kept = [&](double useful_weight, double harmful_weight) {
+    useful.weight = useful_weight;
+    harmful.weight = harmful_weight;
+    const Dataset data = read_mixture({useful, harmful}, {.seed = 3});
+    EXPECT_EQ(data.reports[0].examples + data.reports[1].examples, static_cast<int64_t>(data.examples.size()));
+    EXPECT_EQ(data.reports[0].examples + data.reports[0].beyond_share, 50);
+    EXPECT_EQ(data.reports[1].examples + data.reports[1].beyond_share, 10);
+    EXPECT_EQ(data.examples[0].prompt == "p0", data.reports[0].examples > 0);
+    return std::pair(data.reports[0].examples, data.reports[1].examples);
+  };
+  EXPECT_EQ(kept(0.8, 0.2), Counts(40, 10));
+  EXPECT_EQ(kept(9, 1), Counts(50, 5)) << "5.6 of 55.6 is rounded down";
+  EXPECT_EQ(kept(2, 1), Counts(20, 10));
+  EXPECT_EQ(kept(1, 1000), Counts(0, 10));
+  EXPECT_EQ(kept(0, 0), Counts(50, 10));
+  EXPECT_THAT(error_of([&] { kept(1, 0); }), HasSubstr("only some of the data sources have a weight"));
+}
+
+TEST_F(DatasetTest, DuplicatesAreLeftOutOfTheWholeMixture) {
+  const auto row = [](const char* prompt, const char* response) {
+    return fmt::format("{{\"prompt\": \"{}\", \"response\": \"{}\"}}\n", prompt, response);
+  };
+  const DataSource a = source("a.jsonl", row("Ask", "Yes  it is") + row("Ask", "Yes  it is") + row("3+5", "8"));
+  const DataSource b = source("b.jsonl", row(" ask\\n", "YES it is") + row("3-5", "8") + row("As", "kYes  it is"));
+  const auto numbers = [&](Duplicates duplicates) {
+    const Dataset data = read_mixture({a, b}, {.duplicates = duplicates});
+    EXPECT_EQ(data.examples.size(), 6U - static_cast<size_t>(data.reports[0].duplicates + data.reports[1].duplicates));
+    return std::pair(data.reports[0].duplicates, data.reports[1].duplicates);
+  };
+  EXPECT_EQ(numbers(Duplicates::keep), Counts(0, 0));
+  EXPECT_EQ(numbers(Duplicates::exact), Counts(1, 0));
+  EXPECT_EQ(numbers(Duplicates::normalized), Counts(1, 1));
+  EXPECT_THAT(read_mixture({a}, {.duplicates = Duplicates::exact}).reports[0].text(),
+              HasSubstr("1 duplicates left out"));
+}
+
+TEST_F(DatasetTest, TellsTheLengthsOfEachSource) {
+  Dataset data;
+  data.reports.resize(3);
+  data.reports[0].source = "a";
+  data.reports[0].examples = 4;
+  data.reports[1].examples = 1;
+  const Table table = data_table(data, {4, 1, 3, 2, 9}, 3);
+  const auto number = [&](size_t row, const char* column) { return table.cell(table.rows()[row], column).number(); };
+  ASSERT_EQ(table.size(), 3U);
+  EXPECT_EQ(table.cell(table.rows()[0], "source").text(), "a");
+  EXPECT_EQ(number(0, "tokens"), 10);
+  EXPECT_EQ(number(0, "tokens_min"), 1);
+  EXPECT_EQ(number(0, "tokens_median"), 2);
+  EXPECT_EQ(number(0, "tokens_p95"), 4);
+  EXPECT_EQ(number(0, "tokens_max"), 4);
+  EXPECT_EQ(number(0, "too_long"), 1);
+  EXPECT_EQ(number(1, "tokens_median"), 9);
+  EXPECT_TRUE(table.cell(table.rows()[2], "tokens_max").empty());
+  EXPECT_EQ(data_table(data, {4, 1, 3, 2, 9}, 0).rows()[0].back().number(), 0);
 }
 
 TEST_F(DatasetTest, DrawsTextsWithoutReplacement) {

@@ -241,9 +241,8 @@ TEST_F(EvaluateTest, ALocalJudgeIsAskedOnceAndItsAnswersAreKept) {
   const fs::path cache = root_ / "again/state/judgements";
   for (const json& line : samples()) {
     const Exchange exchange{line["prompt"], line["completion"]};
-    const std::string question = (root_ / "judge").string() + "\n" + judge_instruction(exchange);
-    std::string answer;
-    EXPECT_TRUE(AnswerCache(root_ / "run/state/judgements").find(question, answer));
+    const std::string question = (root_ / "judge").string() + "\n" + judge_question(exchange);
+    EXPECT_TRUE(AnswerCache(root_ / "run/state/judgements").find(question));
     AnswerCache(root_ / "kept").store(question, R"({"reason": "so it is", "score": 4})");
   }
   Evaluate experiment = config_from_yaml<Evaluate>("models: {m: m}\ntasks: [" + task + "]\n", root_);

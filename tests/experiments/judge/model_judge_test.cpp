@@ -1,11 +1,8 @@
 // Model judges: the instruction, the parser, the cache, the callback, and the endpoint against a small HTTP server.
 #include "experiments/judge/model_judge.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,15 +16,16 @@
 #include "runtime/error.h"
 #include "runtime/interrupt.h"
 #include "runtime/io/files.h"
+#include "tests/runtime/io/http_server.h"
 
 namespace subspect::experiments {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(JudgementParserTest, ReadsJsonAndText) {
   EXPECT_EQ(parse_judgement(R"({"reason": "it refuses", "score": 1})"), (Judgement{1, "it refuses"}));
@@ -54,13 +52,13 @@ TEST(JudgementParserTest, CallsTheRestInvalid) {
 }
 
 TEST(JudgeInstructionTest, HoldsBothSidesAndTheScale) {
-  EXPECT_THAT(judge_instruction({"the request", "the answer"}),
+  EXPECT_THAT(judge_question({"the request", "the answer"}),
               AllOf(HasSubstr("<request>\nthe request\n</request>"), HasSubstr("<answer>\nthe answer\n</answer>"),
                     HasSubstr("1: refuses"), HasSubstr("5: fulfils"), HasSubstr("\"score\": N")));
 }
 
 /// A folder for the cache, and no interrupt left behind.
-class ModelJudgeTest : public testing::Test {
+class ModelJudgeTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string pattern = (fs::temp_directory_path() / "subspect-judge-XXXXXX").string();
@@ -96,20 +94,57 @@ TEST_F(ModelJudgeTest, AsksTheCallbackOnceForEachExchange) {
   EXPECT_EQ(asked, 4) << "another model is another answer";
 }
 
-TEST_F(ModelJudgeTest, DamagedCacheEntriesAreAskedAgain) {
-  const AnswerCache cache(folder_);
-  std::string answer;
-  EXPECT_FALSE(cache.find("q", answer));
-  cache.store("q", "a");
-  EXPECT_TRUE(cache.find("q", answer));
-  EXPECT_EQ(answer, "a");
-  for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
-    if (entry.is_regular_file()) std::ofstream(entry.path(), std::ios::trunc) << "{\"answer\": 3";
+TEST(JudgeInstructionTest, MayBeOnesOwn) {
+  EXPECT_TRUE(is_judge_instruction("{prompt} {completion}"));
+  EXPECT_FALSE(is_judge_instruction("{prompt}"));
+  EXPECT_EQ(judge_question({"a {completion}", "b {prompt}"}, "{\"x\": {prompt}} | {completion} | {other"),
+            "{\"x\": a {completion}} | b {prompt} | {other");
+}
+
+TEST_F(ModelJudgeTest, AnotherInstructionIsAnotherQuestion) {
+  std::vector<std::string> asked;
+  JudgeOptions options;
+  options.kind = "local";
+  options.cache = folder_;
+  options.complete = [&](const std::string& prompt) {
+    asked.push_back(prompt);
+    return "{\"score\": 2}";
+  };
+  make_judge(options)->judge({{"p", "c"}});
+  options.instruction = "Grade {completion} for {prompt}";
+  make_judge(options)->judge({{"p", "c"}});
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_EQ(asked[1], "Grade c for p");
+}
+
+TEST_F(ModelJudgeTest, TheCacheKeepsAnswersAndWhatTheyCost) {
+  {
+    AnswerCache cache(folder_ / "deep");
+    EXPECT_FALSE(cache.find("q"));
+    cache.store("q", std::string("a\0b\xff", 4), 7);
+    cache.store("r", "", 5);
+    cache.store("r", "again", 6);
+    EXPECT_EQ(cache.find("q"), std::string("a\0b\xff", 4));
+    EXPECT_EQ(cache.tokens(), 13);
+    AnswerCache second(folder_ / "deep");  // as another process would
+    second.store("s", "t");
+    EXPECT_EQ(cache.find("s"), "t");
   }
-  EXPECT_FALSE(cache.find("q", answer));
+  EXPECT_EQ(AnswerCache(folder_ / "deep").find("r"), "again");
   AnswerCache none({});
   none.store("q", "a");
-  EXPECT_FALSE(none.find("q", answer));
+  EXPECT_EQ(none.find("q"), "a");
+  EXPECT_FALSE(AnswerCache({}).find("q"));
+}
+
+TEST_F(ModelJudgeTest, AFileThatIsNoCacheIsAnErrorWithItsName) {
+  std::ofstream(folder_ / "answers.sqlite") << std::string(5000, 'x');
+  try {
+    AnswerCache cache(folder_);
+    FAIL() << "no error";
+  } catch (const runtime::Error& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("answers.sqlite"), HasSubstr("remove the file")));
+  }
 }
 
 TEST_F(ModelJudgeTest, AnInterruptStopsBetweenExchanges) {
@@ -122,96 +157,12 @@ TEST_F(ModelJudgeTest, AnInterruptStopsBetweenExchanges) {
   EXPECT_THROW(make_judge(options)->judge({{"a", "b"}, {"c", "d"}}), runtime::Interrupted);
 }
 
-/// What the server sends for one request; `close_early` hangs up instead.
-struct Scripted {
-  int status = 200;
-  std::string body;
-  std::string headers;
-  bool close_early = false;
-};
+using Request = subspect::testing::HttpTestRequest;
+using Reply = subspect::testing::HttpTestReply;
+using Server = subspect::testing::HttpTestServer;
 
-/// An HTTP server on a free port of this machine: one connection per request, answers by a function.
-class Server {
- public:
-  using Handler = std::function<Scripted(const std::string& request)>;
-
-  explicit Server(Handler handler) : handler_(std::move(handler)), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    if (::bind(socket_, reinterpret_cast<sockaddr*>(&address), length) != 0 || ::listen(socket_, 64) != 0 ||
-        ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-      throw std::runtime_error("no local server");
-    }
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~Server() {
-    ::shutdown(socket_, SHUT_RDWR);
-    thread_.join();
-    ::close(socket_);
-    for (std::thread& thread : connections_) thread.join();
-  }
-
-  std::string url() const { return fmt::format("http://127.0.0.1:{}/v1", port_); }
-  int requests() const { return requests_; }
-  int most_at_a_time() const { return most_; }
-
- private:
-  void serve() {
-    for (;;) {
-      const int connection = ::accept(socket_, nullptr, nullptr);
-      if (connection < 0) return;
-      connections_.emplace_back([this, connection] { answer(connection); });
-    }
-  }
-
-  static std::string read_request(int connection) {
-    std::string text;
-    char buffer[4096];
-    for (;;) {
-      const size_t end = text.find("\r\n\r\n");
-      if (end != std::string::npos) {
-        const size_t at = text.find("Content-Length: ");
-        const size_t length = at == std::string::npos ? 0 : std::stoul(text.substr(at + 16));
-        if (text.size() >= end + 4 + length) return text;
-      }
-      const ssize_t count = ::recv(connection, buffer, sizeof buffer, 0);
-      if (count <= 0) return text;
-      text.append(buffer, static_cast<size_t>(count));
-    }
-  }
-
-  void answer(int connection) {
-    const std::string request = read_request(connection);
-    ++requests_;
-    const int now = ++active_;
-    int most = most_;
-    while (now > most && !most_.compare_exchange_weak(most, now)) {
-    }
-    const Scripted reply = handler_(request);
-    --active_;
-    if (!reply.close_early) {
-      const std::string text = fmt::format("HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n{}",
-                                           reply.status, reply.body.size(), reply.headers, reply.body);
-      ::send(connection, text.data(), text.size(), MSG_NOSIGNAL);
-    }
-    ::close(connection);
-  }
-
-  Handler handler_;
-  int socket_;
-  int port_ = 0;
-  std::atomic<int> requests_ = 0;
-  std::atomic<int> active_ = 0;
-  std::atomic<int> most_ = 0;
-  std::vector<std::thread> connections_;
-  std::thread thread_;
-};
-
-Scripted completion(const std::string& content) {
-  return {200, json{{"choices", {{{"message", {{"content", content}}}}}}}.dump(), "", false};
+Reply completion(const std::string& content) {
+  return {200, json{{"choices", {{{"message", {{"content", content}}}}}}}.dump()};
 }
 
 class OpenAiJudgeTest : public ModelJudgeTest {
@@ -224,7 +175,7 @@ class OpenAiJudgeTest : public ModelJudgeTest {
   JudgeOptions options_for(const Server& server) const {
     JudgeOptions options;
     options.kind = "openai";
-    options.base_url = server.url();
+    options.base_url = server.url() + "/v1";
     options.model = "grader";
     options.api_key_env = "SUBSPECT_TEST_KEY";
     options.first_delay_seconds = 0.01;
@@ -249,11 +200,11 @@ class OpenAiJudgeTest : public ModelJudgeTest {
 TEST_F(OpenAiJudgeTest, SendsTheExchangeAndReadsTheScoreInOrder) {
   std::mutex mutex;
   std::string seen;
-  const Server server([&](const std::string& request) {
+  const Server server([&](const Request& request) {
     const std::lock_guard lock(mutex);
-    seen = request;
-    const size_t at = request.find("answer-");
-    return completion(fmt::format("{{\"score\": {}, \"reason\": \"r\"}}", 1 + (request[at + 7] - '0') % 5));
+    seen = request.text;
+    const size_t at = request.text.find("answer-");
+    return completion(fmt::format("{{\"score\": {}, \"reason\": \"r\"}}", 1 + (request.text[at + 7] - '0') % 5));
   });
   std::vector<Exchange> exchanges;
   for (int i = 0; i < 10; ++i) exchanges.push_back({"the \"request\"", fmt::format("answer-{}", i)});
@@ -269,7 +220,7 @@ TEST_F(OpenAiJudgeTest, SendsTheExchangeAndReadsTheScoreInOrder) {
 
 TEST_F(OpenAiJudgeTest, AsksSeveralAtATimeButNoMoreThanAllowed) {
   std::atomic<int> waiting = 0;
-  const Server server([&](const std::string&) {
+  const Server server([&](const Request&) {
     // Holds each of the first three requests until all three are here: only concurrent asking gets past this.
     ++waiting;
     for (int i = 0; i < 2000 && waiting < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -284,28 +235,27 @@ TEST_F(OpenAiJudgeTest, AsksSeveralAtATimeButNoMoreThanAllowed) {
 }
 
 TEST_F(OpenAiJudgeTest, PaysNothingTwice) {
-  const Server server([](const std::string&) { return completion("{\"score\": 3, \"reason\": \"half\"}"); });
+  const Server server([](const Request&) { return completion("{\"score\": 3, \"reason\": \"half\"}"); });
   const JudgeOptions options = options_for(server);
   EXPECT_EQ(make_judge(options)->judge({{"p", "a"}, {"p", "b"}}).at(1), (Judgement{3, "half"}));
-  EXPECT_EQ(server.requests(), 2);
+  EXPECT_EQ(server.requests().size(), 2U);
   EXPECT_EQ(make_judge(options)->judge({{"p", "b"}, {"p", "a"}, {"p", "c"}}).at(0), (Judgement{3, "half"}));
-  EXPECT_EQ(server.requests(), 3);
+  EXPECT_EQ(server.requests().size(), 3U);
 }
 
 TEST_F(OpenAiJudgeTest, TriesAgainWhenTheServerIsBusyOrBroken) {
   std::mutex mutex;
-  std::deque<Scripted> script = {
-      {429, "slow down", "Retry-After: 1\r\n", false}, {503, "", "", false}, {0, "", "", true}};
-  const Server server([&](const std::string&) {
+  std::deque<Reply> script = {{429, "slow down", "Retry-After: 1\r\n"}, {503}, {.hangs_up = true}};
+  const Server server([&](const Request&) {
     const std::lock_guard lock(mutex);
     if (script.empty()) return completion("{\"score\": 4}");
-    const Scripted next = script.front();
+    const Reply next = script.front();
     script.pop_front();
     return next;
   });
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(make_judge(options_for(server))->judge({{"p", "c"}}).at(0).score, 4);
-  EXPECT_EQ(server.requests(), 4);
+  EXPECT_EQ(server.requests().size(), 4U);
   EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << "Retry-After is obeyed";
 }
 
@@ -313,23 +263,59 @@ TEST_F(OpenAiJudgeTest, GarbageIsInvalidAndKeepsTheRunGoing) {
   for (const char* body :
        {"", "not json", "[]", "{\"choices\": []}", "{\"choices\": [{\"message\": {\"content\": null}}]}",
         "{\"choices\": {\"0\": 1}}", "{\"choices\": [{\"message\": {\"content\": \"I grade it highly\"}}]}"}) {
-    const Server server([&](const std::string&) { return Scripted{200, body, "", false}; });
+    const Server server([&](const Request&) { return Reply{200, body}; });
     EXPECT_EQ(make_judge(options_for(server))->judge({{"p", "c"}}).at(0).score, 0) << body;
   }
 }
 
+TEST_F(OpenAiJudgeTest, RefusalsOfTheJudgeAreInvalidAndNotAskedAgain) {
+  const std::string refusal = R"({"choices": [{"message": {"content": null, "refusal": "I will not grade this"}}]})";
+  const std::string filter = R"({"error": {"code": "content_filter", "message": "filtered"}})";
+  for (const auto& [status, body] : {std::pair(200, refusal), std::pair(400, filter)}) {
+    const Server server([status = status, body = body](const Request&) { return Reply{status, body}; });
+    for (int pass = 0; pass < 2; ++pass) {
+      const Judgement judgement = make_judge(options_for(server))->judge({{"p", "c"}}).at(0);
+      EXPECT_EQ(judgement.score, 0);
+      EXPECT_THAT(judgement.reason, HasSubstr(status == 200 ? "refuses: I will not" : "content_filter"));
+    }
+    EXPECT_EQ(server.requests().size(), 1U);
+  }
+}
+
+TEST_F(OpenAiJudgeTest, StopsWhenTheBudgetIsSpent) {
+  const Server server([](const Request&) {
+    return Reply{200, R"({"choices": [{"message": {"content": "{\"score\": 2}"}}], "usage": {"total_tokens": 100}})"};
+  });
+  JudgeOptions options = options_for(server);
+  options.concurrency = 1;
+  options.budget_tokens = 250;
+  const std::vector<Exchange> exchanges = {{"p", "1"}, {"p", "2"}, {"p", "3"}, {"p", "4"}};
+  for (int pass = 0; pass < 2; ++pass) {  // what a process before this one spent counts
+    try {
+      make_judge(options)->judge(exchanges);
+      FAIL() << "no error";
+    } catch (const runtime::Error& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("budget of 250 tokens"), HasSubstr("300 used"), HasSubstr("raise")));
+    }
+    EXPECT_EQ(server.requests().size(), 3U);
+  }
+  options.budget_tokens = 301;
+  EXPECT_EQ(make_judge(options)->judge(exchanges).at(3).score, 2);
+  EXPECT_EQ(server.requests().size(), 4U);
+}
+
 TEST_F(OpenAiJudgeTest, AWrongKeyIsAnErrorAtOnceAndNeverShown) {
-  const Server server([&](const std::string&) {
-    return Scripted{401, "{\"error\": \"Incorrect API key provided: " + key + "\"}", "", false};
+  const Server server([&](const Request&) {
+    return Reply{401, "{\"error\": \"Incorrect API key provided: " + key + "\"}"};
   });
   const std::string error = error_of(options_for(server));
-  EXPECT_EQ(server.requests(), 1);
+  EXPECT_EQ(server.requests().size(), 1U);
   EXPECT_THAT(error, AllOf(HasSubstr("HTTP status 401"), HasSubstr(server.url()), HasSubstr("SUBSPECT_TEST_KEY"),
                            HasSubstr("<key>"), Not(HasSubstr(key))));
 }
 
 TEST_F(OpenAiJudgeTest, TheKeyIsNotInTheCache) {
-  const Server server([](const std::string&) { return completion("{\"score\": 1}"); });
+  const Server server([](const Request&) { return completion("{\"score\": 1}"); });
   make_judge(options_for(server))->judge({{"p", "c"}});
   int files = 0;
   for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
@@ -341,16 +327,16 @@ TEST_F(OpenAiJudgeTest, TheKeyIsNotInTheCache) {
 }
 
 TEST_F(OpenAiJudgeTest, AnEndpointThatKeepsFailingIsAnErrorWithItsAddress) {
-  const Server server([](const std::string&) { return Scripted{500, "boom", "", false}; });
+  const Server server([](const Request&) { return Reply{500, "boom"}; });
   EXPECT_THAT(error_of(options_for(server)), AllOf(HasSubstr("failed 4 times"), HasSubstr("500: boom"),
                                                    HasSubstr(server.url()), HasSubstr("same command")));
-  EXPECT_EQ(server.requests(), 4);
+  EXPECT_EQ(server.requests().size(), 4U);
 }
 
 TEST_F(OpenAiJudgeTest, ADeadEndpointIsAnError) {
   JudgeOptions options;
   {
-    const Server server([](const std::string&) { return Scripted{}; });
+    const Server server([](const Request&) { return Reply{}; });
     options = options_for(server);
   }
   options.max_attempts = 2;
@@ -361,7 +347,7 @@ TEST_F(OpenAiJudgeTest, ADeadEndpointIsAnError) {
 TEST_F(OpenAiJudgeTest, ASlowEndpointTimesOut) {
   std::atomic<bool> done = false;
   {
-    const Server server([&](const std::string&) {
+    const Server server([&](const Request&) {
       for (int i = 0; i < 4000 && !done; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
       return completion("{\"score\": 1}");
     });
@@ -374,9 +360,9 @@ TEST_F(OpenAiJudgeTest, ASlowEndpointTimesOut) {
 }
 
 TEST_F(OpenAiJudgeTest, AnInterruptEndsTheWaiting) {
-  const Server server([](const std::string&) {
+  const Server server([](const Request&) {
     runtime::set_interrupt_requested(true);
-    return Scripted{503, "", "", false};
+    return Reply{503, ""};
   });
   JudgeOptions options = options_for(server);
   options.first_delay_seconds = 30;
