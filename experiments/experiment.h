@@ -53,6 +53,7 @@ struct PlanAssumptions {
 struct PlanContext {
   runtime::Device device;     ///< need not be there where its memory is given
   int64_t device_memory = 0;  ///< bytes of it in all; 0: not known
+  int ranks = 1;              ///< that run together, each on a device of its own
   int threads = 0;
   double flops_per_second = 0;  ///< of the device on matrix products, estimated
   runtime::Log* log = nullptr;  ///< never null

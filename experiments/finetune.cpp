@@ -158,22 +158,23 @@ int64_t FinetuneConfig::total_steps(int64_t steps_per_epoch) const {
   return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch)));
 }
 
-model::TrainingMemory FinetuneConfig::plan_memory(const model::DecoderConfig& decoder, runtime::Device device,
-                                                  int64_t memory_bytes) const {
-  if (optimizer.offload && device.type == runtime::DeviceType::cpu) {
+model::TrainingMemory FinetuneConfig::plan_memory(const model::DecoderConfig& decoder,
+                                                  const MemoryBudget& budget) const {
+  if (optimizer.offload && budget.device.type == runtime::DeviceType::cpu) {
     throw runtime::UsageError("an optimizer's state can be offloaded from a GPU only: here it is in the host's memory",
                               "optimizer.offload", "leave it out, or use --device cuda");
   }
   const int64_t most_tokens =
       packing ? std::min(std::max(micro_batch_tokens, max_seq_length), global_batch * max_seq_length) : max_seq_length;
-  model::TrainingShape shape{.compute = precision.compute_dtype(device),
-                             .master_weights = precision.master_weights(device),
+  model::TrainingShape shape{.compute = precision.compute_dtype(budget.device),
+                             .master_weights = precision.master_weights(budget.device),
                              .optimizer_moments = optimizer.moments(),
                              .int8_moments = optimizer.state == "int8",
                              .offload = optimizer.offload,
                              .micro_batch_tokens = most_tokens,
-                             .device = device.type};
-  if (recompute == RecomputeMode::automatic) return model::plan_training_within(decoder, shape, memory_bytes);
+                             .ranks = budget.ranks,
+                             .device = budget.device.type};
+  if (recompute == RecomputeMode::automatic) return model::plan_training_within(decoder, shape, budget.memory_bytes);
   shape.recompute.ops = recompute == RecomputeMode::op;
   shape.recompute.blocks = recompute == RecomputeMode::block ? model::Recompute::all_blocks : 0;
   return model::plan_training(decoder, shape);
@@ -265,7 +266,9 @@ class TrainingRun {
     const model::DecoderConfig decoder = model::source_config(source_);
     const runtime::Device device = context_.stream.device();
     const int64_t available = runtime::available_memory(context_.stream);
-    model::TrainingMemory memory = config_.plan_memory(decoder, device, available);
+    model::TrainingMemory memory = config_.plan_memory(
+        decoder,
+        {.device = device, .ranks = context_.ranks == nullptr ? 1 : context_.ranks->size(), .memory_bytes = available});
     constexpr double gigabyte = 1e9;
     context_.log.info("memory: {:.3f} GB planned, recomputed: {}", static_cast<double>(memory.reserved) / gigabyte,
                       model::describe(memory.recompute, decoder.layers));

@@ -85,6 +85,13 @@ struct DistributedConfig {
   int shares_of(int ranks) const;
 };
 
+/// What one rank may use.
+struct MemoryBudget {
+  runtime::Device device;
+  int ranks = 1;
+  int64_t memory_bytes = 0;  ///< for the allocator of its device
+};
+
 struct FinetuneConfig {
   TrainedModelConfig model;
   std::vector<DataSource> data;
@@ -110,9 +117,8 @@ struct FinetuneConfig {
 
   void visit(Fields& f);
   int64_t total_steps(int64_t steps_per_epoch) const;
-  /// @param memory_bytes that the allocator of `device` may use; the recomputation of `automatic` is chosen for it
-  model::TrainingMemory plan_memory(const model::DecoderConfig& decoder, runtime::Device device,
-                                    int64_t memory_bytes) const;
+  /// The recomputation of `automatic` is chosen for the budget.
+  model::TrainingMemory plan_memory(const model::DecoderConfig& decoder, const MemoryBudget& budget) const;
   MixtureOptions mixture_options() const;
 };
 

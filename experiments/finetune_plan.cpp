@@ -86,7 +86,8 @@ void add_memory(Plan& plan, const FinetuneConfig& config, const PlanContext& con
   const int64_t driver = context.device.type == runtime::DeviceType::cuda ? model::gpu_driver_bytes : 0;
   const int64_t usable =
       context.device_memory > 0 ? context.device_memory - driver : std::numeric_limits<int64_t>::max();
-  const model::TrainingMemory memory = config.plan_memory(decoder, context.device, usable);
+  const model::TrainingMemory memory =
+      config.plan_memory(decoder, {.device = context.device, .ranks = context.ranks, .memory_bytes = usable});
   for (size_t use = 0; use < model::memory_uses; ++use) {
     plan.device_uses.emplace_back(model::name(static_cast<model::MemoryUse>(use)), memory.bytes[use]);
   }

@@ -176,7 +176,7 @@ std::string describe_plan(const Plan& plan, const PlanContext& context) {
   const auto line = [&](std::string_view name, const std::string& value) {
     text += fmt::format("{:<22}{}\n", std::string(name) + ":", value);
   };
-  line("device", context.device.to_string());
+  line("device", context.device.to_string() + (context.ranks > 1 ? fmt::format(", one of {}", context.ranks) : ""));
   if (plan.parameters > 0) line("parameters", runtime::format_count(static_cast<double>(plan.parameters)));
   for (const auto& fact : plan.facts) line(fact.first, fact.second);
   const int64_t memory_bytes = context.device_memory;

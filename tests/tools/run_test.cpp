@@ -204,6 +204,8 @@ stages:
   EXPECT_THAT(plan("64GB", {"--device", "cpu"}), HasSubstr("memory on cpu:"));
   const std::string offloaded = plan("27GB", {"--set", "stages.train.optimizer.offload=true"});
   EXPECT_THAT(offloaded, AllOf(HasSubstr("  optimizer windows "), Not(HasSubstr("  master weights "))));
+  const std::string shared = plan("27GB", {"--nproc", "4"});
+  EXPECT_THAT(shared, AllOf(HasSubstr("cuda:0, one of 4"), HasSubstr("recomputed: none")));
   const Result on_cpu = run({"run", "wide.yaml", "--dry-run", "--device-memory", "27GB", "--device", "cpu", "--set",
                              "stages.train.optimizer.offload=true"});
   EXPECT_EQ(on_cpu.exit_code, 2);

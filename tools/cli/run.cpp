@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "experiments/launch.h"
 #include "experiments/report/report.h"
@@ -50,17 +51,20 @@ experiments::PlanContext assumed_context(const RunOptions& options, runtime::Log
   return context;
 }
 
-experiments::PlanContext measured_context(const RunOptions& options, runtime::Log& log) {
-  const auto stream = open_stream(options.device);
+experiments::PlanContext measured_context(const RunOptions& options, const runtime::comm::Node& node,
+                                          runtime::Log& log) {
+  const auto stream = open_stream(options.device, node);
   experiments::PlanContext context = plan_context(*stream, log);
   context.flops_per_second = experiments::measure_flops_per_second(*stream);
   return context;
 }
 
-int dry_run(const experiments::Job& job, const RunOptions& options, runtime::Log& log) {
+int dry_run(const experiments::Job& job, const RunOptions& options, const runtime::comm::Communicator& ranks,
+            runtime::Log& log) {
   experiments::PlanAssumptions assumed{.model_configs = options.assume, .missing = {}};
   experiments::PlanContext context =
-      options.device_memory > 0 ? assumed_context(options, log) : measured_context(options, log);
+      options.device_memory > 0 ? assumed_context(options, log) : measured_context(options, ranks.node(), log);
+  context.ranks = std::max(options.ranks, ranks.size());
   if (!options.assume.empty()) context.assumed = &assumed;
   const experiments::Plan plan = job.experiment->plan(context);
   fmt::print("{:<22}{}\n{:<22}{}\n{}", "kind:", job.kind, "run directory:", job.options.path.string(),
@@ -76,17 +80,18 @@ runtime::InterruptHandlers interrupt_handlers(const runtime::comm::Communicator&
 }
 
 int run(const RunOptions& options, Invocation& invocation) {
-  if (options.ranks > 1 && runtime::comm::launch().ranks == 1) return launch_ranks(options.ranks);
+  const bool assumed = options.device_memory > 0;  // then nothing is started
+  if (options.ranks > 1 && runtime::comm::launch().ranks == 1 && !assumed) return launch_ranks(options.ranks);
   invocation.ranks = runtime::comm::join_ranks();
   runtime::comm::Communicator& ranks = *invocation.ranks;
-  if (options.ranks > 1 && ranks.size() != options.ranks) {
+  if (options.ranks > 1 && ranks.size() != options.ranks && !assumed) {
     throw runtime::UsageError(fmt::format("{} ranks are asked for, but {} started {}", options.ranks,
                                           runtime::comm::launch().launcher, ranks.size()),
                               "--nproc", "leave it out where a launcher starts the ranks");
   }
   Console console(invocation.verbose, !ranks.is_first());
   experiments::Job job = experiments::read_job(options.config, options.overrides, options.out);
-  if (options.dry_run) return ranks.is_first() ? dry_run(job, options, console.log) : 0;
+  if (options.dry_run) return ranks.is_first() ? dry_run(job, options, ranks, console.log) : 0;
   const auto stream = open_stream(options.device, ranks.node());
   const ModelDownloads downloads(console);
   job.options.device = stream->device().to_string();
@@ -96,6 +101,7 @@ int run(const RunOptions& options, Invocation& invocation) {
   if (ranks.is_first()) {
     experiments::PlanContext context = plan_context(*stream, console.log);
     context.downloads = downloads;
+    context.ranks = ranks.size();
     for (const std::string& warning : job.experiment->plan(context).warnings) console.log.warn("{}", warning);
   }
   runtime::install_interrupt_handlers(interrupt_handlers(ranks));
