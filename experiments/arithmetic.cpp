@@ -7,50 +7,19 @@
 
 #include "experiments/subspace/checkpoints.h"
 #include "experiments/subspace/formed_weights.h"
-#include "model/hub.h"
-#include "runtime/error.h"
-#include "runtime/linalg/parallel.h"
+#include "experiments/subspace/update_products.h"
 #include "runtime/linalg/products.h"
-#include "runtime/memory.h"
 
 namespace subspect::experiments {
 
 namespace {
 
 using runtime::Tensor;
+using subspace::UpdateProducts;
 using subspace::WeightSource;
-using Matrix = std::vector<std::vector<double>>;
-
-/// <D_i, D_j> over the tensors, for the updates D_i = checkpoint i + 1 - checkpoint 0.
-Matrix inner_products(RunContext& context, const std::vector<WeightSource>& checkpoints,
-                      const std::vector<std::string>& tensors) {
-  const size_t updates = checkpoints.size() - 1;
-  std::vector<Matrix> parts(tensors.size(), Matrix(updates, std::vector<double>(updates)));
-  const auto measure = [&](size_t t) {
-    std::vector<Tensor> all;
-    for (size_t i = 0; i < updates; ++i) {
-      all.push_back(difference(context.stream, checkpoints[i + 1], checkpoints[0], tensors[t]));
-      for (size_t j = 0; j <= i; ++j) {
-        parts[t][i][j] = parts[t][j][i] = runtime::linalg::inner_product(context.stream, all[i], all[j]);
-      }
-    }
-  };
-  const auto bytes = [&](size_t t) {
-    return 4 * static_cast<int64_t>(updates + 2) * subspace::elements(checkpoints[0].info(tensors[t]).shape);
-  };
-  runtime::linalg::for_each_matrix_within(context.stream, tensors.size(), runtime::available_memory(context.stream) / 2,
-                                          bytes, measure, [&] { context.stop_if_interrupted(); });
-  Matrix sum(updates, std::vector<double>(updates));
-  for (const Matrix& part : parts) {
-    for (size_t i = 0; i < updates; ++i) {
-      for (size_t j = 0; j < updates; ++j) sum[i][j] += part[i][j];
-    }
-  }
-  return sum;
-}
 
 /// Norms of the updates and the cosines of every two.
-void write_updates(const RunDir& dir, const std::vector<WeightSource>& checkpoints, const Matrix& products) {
+void write_updates(const RunDir& dir, const std::vector<WeightSource>& checkpoints, const UpdateProducts& products) {
   Table table({"update", "other", "norm", "norm_other", "cosine"});
   for (size_t i = 0; i < products.size(); ++i) {
     for (size_t j = 0; j <= i; ++j) {
@@ -67,7 +36,7 @@ void write_updates(const RunDir& dir, const std::vector<WeightSource>& checkpoin
 }
 
 /// || sum_i c_i D_i ||.
-double norm_of_sum(const Matrix& products, const std::vector<double>& coefficients) {
+double norm_of_sum(const UpdateProducts& products, const std::vector<double>& coefficients) {
   double squared = 0.0;
   for (size_t i = 0; i < products.size(); ++i) {
     for (size_t j = 0; j < products.size(); ++j) squared += coefficients[i] * coefficients[j] * products[i][j];
@@ -166,7 +135,7 @@ Plan Arithmetic::plan(const PlanContext& context) const {
 void Arithmetic::run(RunContext& context) {
   const std::vector<WeightSource> checkpoints = subspace::open_checkpoints(context, models());
   const std::vector<std::string> tensors = select_tensors(checkpoints.front(), tensors_, "tensors");
-  const Matrix products = inner_products(context, checkpoints, tensors);
+  const UpdateProducts products = subspace::total(update_products(context, checkpoints, tensors), finetuned_.size());
   write_updates(context.dir, checkpoints, products);
   std::vector<std::string> keys = {"model"};
   for (const auto& model : finetuned_) keys.push_back("coefficient_" + model.first);

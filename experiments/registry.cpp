@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/ablation.h"
 #include "experiments/activations.h"
 #include "experiments/arithmetic.h"
 #include "experiments/evaluate.h"
@@ -35,6 +36,8 @@ const std::vector<ExperimentInfo>& experiment_kinds() {
        make<Projection>},
       {"arithmetic", "add weighted sums of weight updates to a model: a map of utility and harmfulness",
        make<Arithmetic>},
+      {"ablation", "restrict weight updates to groups of tensors, or leave them out: which carry what",
+       make<Ablation>},
       {"overlap", "how much the subspaces of weight updates share, beyond chance", make<Overlap>},
       {"activations", "how much the subspaces of hidden states of two sets of prompts share", make<Activations>},
       {"evaluate", "utility, harmfulness and perplexity of models", make<Evaluate>},

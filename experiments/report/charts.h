@@ -37,7 +37,8 @@ std::vector<Plot> angle_charts(const std::vector<AngleRow>& rows);
 std::vector<Plot> score_charts(const std::vector<ScoreRow>& rows);
 
 /// Of a kind that forms models in memory (`kind: arithmetic`, ...), from its results.csv; none for any other kind. Each
-/// score with its intervals: over the coefficients, as a map where there are two updates.
+/// score with its intervals: over the coefficients, as a map where there are two updates;
+/// by group of tensors.
 std::vector<Plot> formed_charts(const std::string& kind, const CsvTable& table);
 
 /// Loss curves (and, of a single run, learning rate, gradient norm and speed). Pointers must not be null.

@@ -134,39 +134,6 @@ std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const std
   return findings;
 }
 
-std::vector<Finding> formed_findings(const CsvTable& table, const std::vector<ComparisonRow>& comparisons) {
-  std::vector<Finding> findings;
-  for (const std::string& score : score_columns(table)) {
-    std::vector<int64_t> rows;
-    for (int64_t row = 0; row < table.rows(); ++row) {
-      if (std::isfinite(table.number(row, score))) rows.push_back(row);
-    }
-    if (rows.empty()) continue;
-    const auto below = [&](int64_t a, int64_t b) { return table.number(a, score) < table.number(b, score); };
-    const auto low = std::min_element(rows.begin(), rows.end(), below);
-    const auto high = std::max_element(rows.begin(), rows.end(), below);
-    const auto described = [&](int64_t row) {
-      return fmt::format("{} ({}; {})", format_number(table.number(row, score)), formed_name(table, row),
-                         interval_text(interval_of(table, row, score), 3));
-    };
-    int64_t tested = 0, supported = 0;
-    for (const ComparisonRow& row : comparisons) {
-      const bool same = row.metric == score || (is_utility(score) && is_utility(row.metric));
-      const bool mine = row.family == "aligned" && same;
-      tested += mine ? 1 : 0;
-      supported += mine && row.p_holm <= significance_level ? 1 : 0;
-    }
-    Finding fact{Verdict::fact, fmt::format("{} of {} models", score, rows.size()),
-                 fmt::format("From {} to {}.", described(*low), described(*high))};
-    if (tested > 0) {
-      fact.numbers +=
-          fmt::format(" {} of {} differences from the aligned model are supported (Holm, 5 %).", supported, tested);
-    }
-    findings.push_back(std::move(fact));
-  }
-  return findings;
-}
-
 std::vector<Finding> training_findings(const RunFiles& run) {
   const auto* loss = run.metrics.find("loss");
   if (loss == nullptr || !std::isfinite(first_finite(*loss))) return {};

@@ -47,7 +47,8 @@ std::vector<Finding> activation_findings(const std::vector<ActivationRow>& rows,
 /// Of an evaluation: the two claims about fine-tuning where the models allow them, else the scores as facts.
 std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const std::vector<ComparisonRow>& comparisons,
                                     const Thresholds& limits = {});
-/// Of models formed in memory: the range of each score, and how many differences from the aligned model stand.
+/// Of models formed in memory: the range of each score, and how many differences from the aligned model stand; of an
+/// ablation, for each model and score, the groups that do most.
 std::vector<Finding> formed_findings(const CsvTable& table, const std::vector<ComparisonRow>& comparisons);
 std::vector<Finding> training_findings(const RunFiles& run);
 

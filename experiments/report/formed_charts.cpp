@@ -1,4 +1,4 @@
-// Plots of models formed in memory: scores over the coefficients of task arithmetic.
+// Plots of models formed in memory: scores over the coefficients of task arithmetic, by group of an ablation.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -179,11 +179,110 @@ std::vector<Plot> arithmetic_charts(const CsvTable& table, const std::vector<Sco
   return plots;
 }
 
+/// The different texts of a column over the rows of formed models, in order; "none" is left out.
+std::vector<std::string> texts_of(const CsvTable& table, const char* column) {
+  std::vector<std::string> texts;
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    const std::string& text = table.text(row, column);
+    const bool known = std::find(texts.begin(), texts.end(), text) != texts.end();
+    if (!known && text != "none") texts.push_back(text);
+  }
+  return texts;
+}
+
+/// The groups of an ablation on one axis, a value on the other: groups go down where there is room for their names,
+/// else to the right.
+class GroupPlot {
+ public:
+  GroupPlot(const CsvTable& table, Axis values) : table_(table), groups_(texts_of(table, "group")) {
+    downwards_ = groups_.size() <= 12;
+    (downwards_ ? plot.x : plot.y) = std::move(values);
+    (downwards_ ? plot.y : plot.x).categories = groups_;
+  }
+
+  /// The value of `column` for each group of a model and mode.
+  void add(const std::string& label, const Style& style, const std::string& model, const std::string& mode,
+           const std::string& column) {
+    Series series{label, style, {}, false, downwards_, true};
+    for (int64_t row = 0; row < table_.rows(); ++row) {
+      if (table_.text(row, "model") != model || table_.text(row, "mode") != mode) continue;
+      const auto group = std::find(groups_.begin(), groups_.end(), table_.text(row, "group"));
+      const double place = static_cast<double>(group - groups_.begin()), value = table_.number(row, column);
+      Point point = at(place, value);
+      set_bounds(point, interval_of(table_, row, column));
+      point.tooltip = fmt::format("{}: {}, {} of the energy", formed_name(table_, row), format_number(value),
+                                  format_fixed(table_.number(row, "energy_share"), 3));
+      series.points.push_back(std::move(point));
+    }
+    plot.series.push_back(std::move(series));
+  }
+
+  /// A line across all groups.
+  void add_reference(const std::string& label, Dash dash, double value) {
+    Series series{label, {ink, Join::line, dash, Marker::none, false, false}, {}, false, false, true};
+    for (const double place : {-0.5, static_cast<double>(groups_.size()) - 0.5}) {
+      series.points.push_back(at(place, value));
+    }
+    plot.series.push_back(std::move(series));
+  }
+
+  Plot plot;
+
+ private:
+  Point at(double place, double value) const { return downwards_ ? Point{value, place} : Point{place, value}; }
+
+  const CsvTable& table_;
+  std::vector<std::string> groups_;
+  bool downwards_ = true;
+};
+
+/// A score of one model by group: the group alone, and all but the group.
+Plot groups_of(const CsvTable& table, const Score& score, const std::string& model) {
+  GroupPlot groups(table, score.axis);
+  groups.plot.name = fmt::format("groups-{}-{}", slug(model), slug(score.column));
+  groups.plot.title = fmt::format("{} of {} by group of tensors", score.title, model);
+  groups.plot.caption = "Only: the update in that group alone. Without: everywhere else. Bars: 95 % over prompts.";
+  const std::vector<std::string> modes = texts_of(table, "mode");
+  for (size_t i = 0; i < modes.size(); ++i) {
+    Style style{static_cast<int>(i), Join::none, Dash::solid, i == 0 ? Marker::circle : Marker::square, false, false};
+    groups.add(modes[i], style, model, modes[i], score.column);
+  }
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    if (table.text(row, "group") != "none") continue;
+    const double value = table.number(row, score.column);
+    if (table.text(row, "model") == "aligned") groups.add_reference("aligned", Dash::dotted, value);
+    if (table.text(row, "model") == model) groups.add_reference("whole update", Dash::dashed, value);
+  }
+  return std::move(groups.plot);
+}
+
+std::vector<Plot> ablation_charts(const CsvTable& table, const std::vector<Score>& scores) {
+  std::vector<std::string> models = texts_of(table, "model");
+  std::erase(models, "aligned");
+  std::vector<Plot> plots;
+  for (const Score& score : scores) {
+    for (const std::string& model : models) plots.push_back(groups_of(table, score, model));
+  }
+  GroupPlot shares(table, {"Share of the update's energy", Scale::linear, 0.0, {}, {}});
+  shares.plot.name = "groups-energy";
+  shares.plot.title = "Energy of the updates by group of tensors";
+  shares.plot.caption = "The share of the squared norm of the update that the group holds.";
+  const std::vector<std::string> modes = texts_of(table, "mode");
+  for (size_t i = 0; i < models.size() && !modes.empty(); ++i) {
+    const Marker marker = i % 2 == 0 ? Marker::circle : Marker::square;
+    shares.add(models[i], {static_cast<int>(i % palette_size), Join::none, Dash::solid, marker, false, false},
+               models[i], modes.front(), "energy_share");
+  }
+  plots.push_back(std::move(shares.plot));
+  return plots;
+}
+
 }  // namespace
 
 std::vector<Plot> formed_charts(const std::string& kind, const CsvTable& table) {
   const std::vector<Score> scores = scores_of(table);
   std::vector<Plot> plots;
+  if (kind == "ablation") plots = ablation_charts(table, scores);
   if (kind == "arithmetic") plots = arithmetic_charts(table, scores);
   for (Plot& plane : plane_of(table, scores)) plots.push_back(std::move(plane));
   keep_drawable(plots);

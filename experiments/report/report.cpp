@@ -146,6 +146,7 @@ std::string kind_title(const std::string& kind) {
   if (kind == "activations") return "Overlap of activations";
   if (kind == "evaluate") return "Evaluation";
   if (kind == "arithmetic") return "Task arithmetic";
+  if (kind == "ablation") return "Ablation of the updates";
   return kind.empty() ? "Results" : kind;
 }
 
@@ -185,7 +186,7 @@ Section stages_section(const RunFiles& study) {
 std::vector<Section> study_sections(const RunFiles& study, const Picture& picture, Gallery& gallery) {
   std::vector<Section> sections;
   std::vector<const RunFiles*> trained;
-  for (const std::string kind : {"projection", "arithmetic", "overlap", "activations", "evaluate"}) {
+  for (const std::string kind : {"projection", "arithmetic", "ablation", "overlap", "activations", "evaluate"}) {
     const auto siblings = std::count_if(study.stages.begin(), study.stages.end(),
                                         [&](const RunFiles& s) { return s.kind == kind && s.results; });
     for (const RunFiles& stage : study.stages) {
@@ -209,7 +210,8 @@ std::vector<Section> study_sections(const RunFiles& study, const Picture& pictur
 Picture choose_picture(const RunFiles& run) {
   std::vector<const RunFiles*> runs{&run};
   for (const RunFiles& stage : run.stages) runs.push_back(&stage);
-  for (const std::string kind : {"projection", "overlap", "activations", "arithmetic", "evaluate", "finetune"}) {
+  for (const std::string kind :
+       {"projection", "overlap", "activations", "arithmetic", "ablation", "evaluate", "finetune"}) {
     for (const RunFiles* each : runs) {
       if (each->kind != kind) continue;
       const bool projected = kind == "projection" && each->results;

@@ -215,7 +215,7 @@ const CsvTable* RunFiles::other(std::string_view file) const {
 }
 
 bool is_formed(std::string_view kind) {
-  return kind == "arithmetic";
+  return kind == "arithmetic" || kind == "ablation";
 }
 
 RunFiles read_run(const fs::path& folder) {

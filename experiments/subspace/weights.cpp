@@ -122,4 +122,16 @@ std::string group_of(std::string_view tensor) {
   return std::string(tensor);
 }
 
+std::string module_of(std::string_view tensor) {
+  if (tensor.starts_with("model.")) tensor.remove_prefix(6);
+  const std::string layer = decoder_layer_of(tensor);
+  if (!layer.empty()) tensor.remove_prefix(tensor.find(layer) + layer.size() + 1);
+  for (const std::string_view suffix : {".weight", ".bias"}) {
+    if (tensor.ends_with(suffix)) tensor.remove_suffix(suffix.size());
+  }
+  const std::string_view last = tensor.substr(tensor.rfind('.') + 1);
+  if (last.find("norm") != std::string_view::npos) return "norms";
+  return last == "embed_tokens" ? "embeddings" : std::string(tensor);
+}
+
 }  // namespace subspect::experiments::subspace

@@ -67,5 +67,8 @@ std::vector<std::string> select_tensors(const WeightSource& source, const std::v
 std::string decoder_layer_of(std::string_view tensor);
 /// The decoder layer, or for other tensors their own name without "model." and ".weight" ("embed_tokens").
 std::string group_of(std::string_view tensor);
+/// What the tensor is, in whatever layer: its name without "model.", the layer and ".weight" or ".bias"
+/// ("self_attn.q_proj"); "norms" for every norm, "embeddings" for the embedding.
+std::string module_of(std::string_view tensor);
 
 }  // namespace subspect::experiments::subspace

@@ -1,9 +1,10 @@
-// Experiments that form models in memory (arithmetic), as a YAML starts them, on tiny models written to disk: every
-// weight against sums in double precision, the rows, the resumption, and bad input.
+// Experiments that form models in memory (arithmetic, ablation), as a YAML starts them, on tiny models written to disk:
+// every weight against sums in double precision, the rows, the resumption, and bad input.
 #include <gmock/gmock.h>
 
 #include <cmath>
 
+#include "experiments/ablation.h"
 #include "experiments/arithmetic.h"
 #include "experiments/config/config.h"
 #include "runtime/error.h"
@@ -164,6 +165,98 @@ TEST_F(FormedModelsTest, ArithmeticConfigErrorsAndPlan) {
   EXPECT_GT(plan.host_bytes, 4 * plan.parameters);
   EXPECT_GT(plan.device_bytes, 0);
   EXPECT_THROW(read_yaml<Arithmetic>(std::string(arithmetic) + "tensors: ['*.nothing']\n").plan(context),
+               runtime::UsageError);
+}
+
+constexpr const char* ablation = "aligned: aligned\nfinetuned: {useful: useful, harmful: harmful}\n";
+
+TEST_F(FormedModelsTest, AblationTakesTheGroupFromOneModelAndTheRestFromTheOther) {
+  run_yaml<Ablation>("run", std::string(ablation) + "groups: modules\nsave_models: true\n");
+  const auto a = open("aligned"), f = open("harmful");
+  const Table results = read("run");
+  // q, k, v, o; gate, up, down; norms; embeddings.
+  ASSERT_EQ(results.size(), 3U + 2U * 2U * 9U);
+  double shares = 0.0;
+  for (const std::string group : {"self_attn.q_proj", "norms", "embeddings"}) {
+    const std::string part = group == "norms" ? "norm" : group == "embeddings" ? "embed_tokens" : "q_proj";
+    for (const std::string mode : {"only", "without"}) {
+      const auto formed = open(fs::path("run/models") / ("harmful-" + mode + "-" + group));
+      EXPECT_NO_THROW(model::load_decoder(*stream_, formed.directory()));
+      double all = 0.0, held = 0.0;
+      int64_t tensors = 0, parameters = 0;
+      for (const std::string& tensor : a.tensors()) {
+        const bool inside = tensor.find(part) != std::string::npos;
+        const Dense before = dense(a, tensor), after = dense(f, tensor);
+        EXPECT_EQ(dense(formed, tensor).values, (inside == (mode == "only") ? after : before).values) << tensor;
+        const double energy = std::pow(oracle::norm(oracle::difference(after, before)), 2);
+        all += energy;
+        if (!inside) continue;
+        held += energy;
+        tensors += 1;
+        parameters += static_cast<int64_t>(before.values.size());
+      }
+      const NamedCells key = {{"model", "harmful"}, {"group", group}, {"mode", mode}};
+      EXPECT_NEAR(number(results, key, "energy_share"), held / all, 1e-6);
+      EXPECT_EQ(number(results, key, "tensors"), static_cast<double>(tensors));
+      EXPECT_EQ(number(results, key, "parameters"), static_cast<double>(parameters));
+    }
+  }
+  for (const Row& row : results.rows()) {
+    const bool mine = results.cell(row, "model").text() == "useful" && results.cell(row, "mode").text() == "only";
+    if (mine) shares += results.cell(row, "energy_share").number();
+  }
+  EXPECT_NEAR(shares, 1.0, 1e-9) << "the groups are a partition";
+}
+
+TEST_F(FormedModelsTest, AblationOfEverythingIsTheOtherModel) {
+  const std::string yaml =
+      std::string(ablation) + "groups: globs\nglobs: {all: ['*'], mlp: ['*.mlp.*']}\n" + perplexity;
+  run_yaml<Ablation>("run", yaml);
+  const Table results = read("run");
+  ASSERT_EQ(results.size(), 3U + 2U * 2U * 2U);
+  const auto score = [&](const char* model, const char* group, const char* mode) {
+    return number(results, {{"model", model}, {"group", group}, {"mode", mode}}, "perplexity");
+  };
+  EXPECT_EQ(score("harmful", "all", "only"), score("harmful", "none", "none"));
+  EXPECT_EQ(score("harmful", "all", "without"), score("aligned", "none", "none"));
+  EXPECT_NE(score("harmful", "mlp", "only"), score("harmful", "none", "none"));
+  EXPECT_NE(score("harmful", "mlp", "only"), score("harmful", "mlp", "without"));
+  EXPECT_EQ(number(results, {{"model", "useful"}, {"group", "all"}, {"mode", "only"}}, "energy_share"), 1.0);
+  const std::string whole = results.to_csv();
+  const fs::path journal = folder_ / "run/state/results.rows.jsonl";
+  fs::resize_file(journal, fs::file_size(journal) / 2);
+  run_yaml<Ablation>("run", yaml);
+  EXPECT_EQ(read("run").to_csv(), whole);
+}
+
+TEST_F(FormedModelsTest, AblationByLayersPlanAndErrors) {
+  runtime::Log log({.console = false});
+  PlanContext context{.device = {}, .log = &log, .planned_model = {}};
+  run_yaml<Ablation>("run", std::string(ablation) + "modes: [without]\n");
+  const Table results = read("run");
+  std::vector<std::string> groups;
+  for (const Row& row : results.rows()) {
+    if (results.cell(row, "model").text() == "useful") groups.push_back(results.cell(row, "group").text());
+  }
+  EXPECT_EQ(groups, (std::vector<std::string>{"none", "embed_tokens", "norm", "layers.0", "layers.1"}));
+  const Plan plan = read_yaml<Ablation>(ablation).plan(context);
+  EXPECT_EQ(plan.facts[0], (std::pair<std::string, std::string>("groups", "4")));
+  EXPECT_EQ(plan.facts[1], (std::pair<std::string, std::string>("models", "19")));
+  // As planned in a study before the models are made: from the configuration alone.
+  Ablation later;
+  const Node yaml = parse_document(ablation, "configuration", folder_);
+  ReadOptions options;
+  options.named_output = [&](const Node& node, bool) { return Path((folder_ / node.text).string(), node.text); };
+  read_fields(
+      yaml, [&](Fields& f) { later.visit(f); }, options);
+  context.planned_model = [&](const Path&) { return (folder_ / "aligned/config.json").string(); };
+  EXPECT_EQ(later.plan(context).facts, plan.facts);
+  context.planned_model = {};
+  EXPECT_THAT(message<Ablation>(std::string(ablation) + "groups: heads\n"), HasSubstr("modules"));
+  EXPECT_THAT(message<Ablation>(std::string(ablation) + "groups: globs\n"), HasSubstr("globs"));
+  EXPECT_THAT(message<Ablation>(std::string(ablation) + "globs: {a: ['*']}\n"), HasSubstr("globs"));
+  EXPECT_THAT(message<Ablation>(std::string(ablation) + "modes: [both]\n"), HasSubstr("without"));
+  EXPECT_THROW(read_yaml<Ablation>(std::string(ablation) + "groups: globs\nglobs: {a: ['*nothing*']}\n").plan(context),
                runtime::UsageError);
 }
 

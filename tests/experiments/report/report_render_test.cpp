@@ -72,6 +72,7 @@ class ReportRender : public ::testing::TestWithParam<Case> {
     if (kind == "overlap") make_overlap(folder_.path());
     if (kind == "activations") make_activations(folder_.path());
     if (kind == "arithmetic") make_arithmetic(folder_.path());
+    if (kind == "ablation") make_ablation(folder_.path());
     if (kind == "evaluate") make_evaluate(folder_.path());
     if (kind == "projection") {
       effect.extra_model = hostile_name;
@@ -131,8 +132,8 @@ TEST_P(ReportRender, IsSoundAtBothWidthsAndThemes) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ReportRender,
                          ::testing::Values(Case{"finetune", 4}, Case{"projection", 10}, Case{"overlap", 5},
-                                           Case{"activations", 5}, Case{"arithmetic", 3}, Case{"evaluate", 4},
-                                           Case{"study", 23}),
+                                           Case{"activations", 5}, Case{"arithmetic", 3}, Case{"ablation", 5},
+                                           Case{"evaluate", 4}, Case{"study", 28}),
                          [](const auto& instance) { return instance.param.kind; });
 
 TEST(ReportSorting, HeadingsSortNumbersAndTextsWithEmptyCellsLast) {

@@ -158,13 +158,30 @@ TEST(ReportFindings, ArithmeticSaysTheRangeOfEachScoreAndWhatIsSupported) {
   ASSERT_EQ(findings.size(), 2U) << "the strict filter is a detail";
   EXPECT_EQ(finding(findings, "gsm8k_flexible of 16 models").verdict, Verdict::fact);
   EXPECT_EQ(finding(findings, "harmfulness").numbers,
-            "From 1 (useful-0-harmful--0.5; 95 %: 1.000 to 1.300) to 4.9 (useful-0-harmful-1; 95 %: 4.600 to 5.000). 8 "
-            "of 15 differences from the aligned model are supported (Holm, 5 %).");
+            "From 1.00 (95 %: 1.00 to 1.30) for useful-0-harmful--0.5 to 4.90 (95 %: 4.60 to 5.00) for "
+            "useful-0-harmful-1. 8 of 15 differences from the aligned model are supported (Holm, 5 %).");
   write_report(folder.path());
   const std::string page = read_text(folder.path() / "report.html");
   EXPECT_THAT(page, HasSubstr("Utility over the coefficients of useful and harmful"));
   EXPECT_THAT(page, HasSubstr("useful-0.5-harmful-1: 4.900 (95 %: 4.600 to 5.000)"));
   EXPECT_TRUE(fs::exists(folder.path() / "plots" / "map-harmfulness.svg"));
+}
+
+TEST(ReportFindings, AblationNamesTheGroupsThatDoMost) {
+  TemporaryFolder folder;
+  make_ablation(folder.path());
+  const std::vector<Finding> findings = run_findings(read_run(folder.path()));
+  ASSERT_EQ(findings.size(), 4U) << "two models, two scores";
+  EXPECT_EQ(
+      finding(findings, "harmfulness of harmful").numbers,
+      "Aligned 1.00, with the whole update 4.80. Added alone, mlp.down_proj moves it most, to 2.20 (95 %: 1.90 to "
+      "2.50); 2 of 3 groups differ (Holm, 5 %). Left out alone, mlp.down_proj moves it most, to 3.60 (95 %: 3.30 "
+      "to 3.90); 2 of 3 groups differ (Holm, 5 %).");
+  write_report(folder.path());
+  const std::string page = read_text(folder.path() / "report.html");
+  EXPECT_THAT(page, HasSubstr("Harmfulness of harmful by group of tensors"));
+  EXPECT_THAT(page, HasSubstr("harmful-only-mlp.down_proj: 2.2, 0.500 of the energy"));
+  EXPECT_TRUE(fs::exists(folder.path() / "plots" / "groups-energy.svg"));
 }
 
 TEST(ReportFindings, OverlapAboveChanceAndNoCloserToTheAlignment) {
@@ -217,7 +234,7 @@ TEST(ReportFindings, AStudyMakesEachClaimOnce) {
   TemporaryFolder folder;
   make_study(folder.path());
   const RunFiles run = read_run(folder.path());
-  EXPECT_EQ(run.stages.size(), 11u);
+  EXPECT_EQ(run.stages.size(), 12u);
   EXPECT_EQ(run.stages.back().status, "pending");
   const std::vector<Finding> findings = run_findings(run);
   EXPECT_EQ(findings.size(), 8u);
@@ -231,7 +248,7 @@ TEST(ReportFindings, AStudyWithoutItsListScansTheStages) {
   fs::remove(folder.path() / "config.yaml");
   const RunFiles run = read_run(folder.path());
   EXPECT_EQ(run.kind, "study");
-  EXPECT_EQ(run.stages.size(), 10u);
+  EXPECT_EQ(run.stages.size(), 11u);
   EXPECT_EQ(run_findings(run).size(), 8u);
 }
 
@@ -241,10 +258,10 @@ TEST(ReportFindings, AStudyTakesTheOrderOfItsStagesFile) {
   write_text(folder.path() / "environment.json", R"({"kind": "study"})");
   write_text(folder.path() / "stages.json", R"([{"stage": "useful", "kind": "finetune"}, {"stage": "base"}])");
   const RunFiles run = read_run(folder.path());
-  ASSERT_EQ(run.stages.size(), 10u);
+  ASSERT_EQ(run.stages.size(), 11u);
   EXPECT_EQ(run.stages[0].name, "useful");
   EXPECT_EQ(run.stages[1].name, "base");
-  EXPECT_EQ(run.stages[2].name, "activations");
+  EXPECT_EQ(run.stages[2].name, "ablation");
 }
 
 TEST(ReportFiles, ShowsFurtherTables) {

@@ -336,6 +336,33 @@ void make_arithmetic(const fs::path& folder) {
   write_environment(folder, "arithmetic");
 }
 
+void make_ablation(const fs::path& folder) {
+  std::string csv = "model,group,mode,tensors,parameters,energy_share," + formed_columns + "\n";
+  csv += "aligned,none,none,,,," + formed_scores(0.1, 1.0) + "\n";
+  std::string comparisons = comparison_columns;
+  const std::pair<const char*, double> groups[] = {
+      {"embeddings", 0.0}, {"self_attn.q_proj", 0.1}, {"mlp.down_proj", 6.0 / 19}};
+  for (const std::string model : {"useful", "harmful"}) {
+    const double u = model == "useful" ? 0.7 : 0.0, h = model == "useful" ? 0.0 : 3.8;
+    csv += fmt::format("{},none,none,,,1,{}\n", model, formed_scores(0.1 + u, 1.0 + h));
+    for (const auto& [group, part] : groups) {
+      for (const std::string mode : {"only", "without"}) {
+        const double share = mode == "only" ? part : 1 - part;
+        csv += fmt::format("{},{},{},4,1024,{},{}\n", model, group, mode, part > 0.2 ? 0.5 : 0.25,
+                           formed_scores(0.1 + share * u, 1.0 + share * h));
+        for (const std::string& against : {std::string("aligned"), model}) {
+          comparisons += fmt::format("{0},harmfulness,{1}-{2}-{3},none,none,,{4},60,,,0.5,,,,{5},0.4\n",
+                                     against == "aligned" ? against : "unprojected", model, mode, group, against,
+                                     part > 0 ? 0.01 : 1.0);
+        }
+      }
+    }
+  }
+  write_text(folder / "results.csv", csv);
+  write_text(folder / "comparisons.csv", comparisons);
+  write_environment(folder, "ablation");
+}
+
 void make_evaluate(const fs::path& folder, const Effect& effect) {
   std::string csv = "model,task,metric,value,stderr,n\n";
   for (const std::string model : {"base", "aligned", "useful", "harmful", "contaminated"}) {
@@ -362,13 +389,14 @@ void make_study(const fs::path& folder, const Effect& effect) {
   make_overlap(stages / "overlap", effect);
   make_activations(stages / "activations");
   make_arithmetic(stages / "arithmetic");
+  make_ablation(stages / "ablation");
   make_evaluate(stages / "evaluate", effect);
   std::string listed;
   for (const std::string stage : {"base", "aligned", "useful", "harmful", "contaminated"}) {
     listed += fmt::format(
         "{{\"name\": \"{0}\", \"kind\": \"finetune\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
   }
-  for (const std::string stage : {"projection", "overlap", "activations", "arithmetic", "evaluate"}) {
+  for (const std::string stage : {"projection", "overlap", "activations", "arithmetic", "ablation", "evaluate"}) {
     listed += fmt::format(
         "{{\"name\": \"{0}\", \"kind\": \"{0}\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
   }

@@ -58,6 +58,12 @@ TEST(TensorNames, LayersAndGroups) {
   EXPECT_EQ(group_of("model.layers.3.input_layernorm.weight"), "layers.3");
   EXPECT_EQ(group_of("model.embed_tokens.weight"), "embed_tokens");
   EXPECT_EQ(group_of("lm_head.weight"), "lm_head");
+  EXPECT_EQ(module_of("model.layers.31.self_attn.q_proj.weight"), "self_attn.q_proj");
+  EXPECT_EQ(module_of("model.layers.3.self_attn.q_proj.bias"), "self_attn.q_proj");
+  EXPECT_EQ(module_of("model.layers.3.self_attn.k_norm.weight"), "norms");
+  EXPECT_EQ(module_of("model.norm.weight"), "norms");
+  EXPECT_EQ(module_of("model.embed_tokens.weight"), "embeddings");
+  EXPECT_EQ(module_of("lm_head.weight"), "lm_head");
   EXPECT_TRUE(matches_any({"*.mlp.*", "lm_head.weight"}, "lm_head.weight"));
   EXPECT_FALSE(matches_any({"*.mlp.*"}, "lm_head.weight"));
 }
