@@ -222,9 +222,13 @@ Variable Decoder::forward(const Execution& on, const Tensor& ids, const Tensor& 
                           const ForwardOptions& options) {
   runtime::require(on.tape == nullptr || options.hidden_states == nullptr, "decoder",
                    "hidden states are collected in inference only. Received a tape.");
+  runtime::require(on.tape == nullptr || options.intervention == nullptr, "decoder",
+                   "interventions are for inference only. Received a tape.");
+  if (options.intervention != nullptr) options.intervention->require_fits(config_, dtype_);
   const runtime::MemoryScope scope(*on.stream.allocator(), runtime::MemoryTag::activations);
   // The residual stream [T, D] and the update that the next norm will add to it; the first block has no update.
   std::vector<Variable> stream = {ops::embedding(on, embedding_, ids)};
+  if (options.intervention != nullptr) options.intervention->change(on, stream[0].value, 0);
   const Execution recorded{on.stream, on.tape, options.recompute.ops};
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     mark_complete(on, layer, options);
@@ -263,8 +267,11 @@ std::vector<Variable> Decoder::block(const Execution& on, int64_t index, std::sp
                           : ops::add_rms_norm(on, stream[0], stream[1], layer.attention_norm, eps);
   if (options.hidden_states != nullptr) options.hidden_states->push_back(x.residual.value);
   const Variable attended = attend(on, index, x.normed, positions, attention);
+  if (options.intervention != nullptr) options.intervention->change(on, attended.value, -1);
   x = ops::add_rms_norm(on, x.residual, attended, layer.mlp_norm, eps);
-  return {x.residual, feed_forward(on, layer, x.normed)};
+  const Variable update = feed_forward(on, layer, x.normed);
+  if (options.intervention != nullptr) options.intervention->change(on, update.value, index + 1);
+  return {x.residual, update};
 }
 
 Variable Decoder::attend(const Execution& on, int64_t index, const Variable& x, const Tensor& positions,
@@ -308,10 +315,10 @@ ops::CrossEntropy Decoder::loss(const Execution& on, const Batch& batch, float g
                                    batch.predicted);
 }
 
-Tensor Decoder::token_log_probabilities(Stream& stream, const Batch& batch) {
+Tensor Decoder::token_log_probabilities(Stream& stream, const Batch& batch, const ForwardOptions& options) {
   runtime::require(batch.targets.defined(), "decoder", "log probabilities need targets. Received a batch without.");
   const Execution on{stream};
-  return ops::token_log_probabilities(on, forward(on, batch).value, lm_head(), batch.targets, batch.predicted);
+  return ops::token_log_probabilities(on, forward(on, batch, options).value, lm_head(), batch.targets, batch.predicted);
 }
 
 Tensor Decoder::logits(Stream& stream, const Tensor& hidden) {

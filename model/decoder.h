@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/intervention.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/parameter.h"
 #include "runtime/tape.h"
@@ -59,6 +60,8 @@ struct ForwardOptions {
   /// Called in the backward pass with parameters whose gradients are complete: those of the head (unless tied), then
   /// of each block from the last to the first. The others are complete when the pass ends.
   std::function<void(std::span<runtime::Parameter* const> parameters)> gradients_done = nullptr;
+  /// Changes the residual stream; nullptr: nothing does. Inference only.
+  const Intervention* intervention = nullptr;
 };
 
 /// Parameters of one block; a parameter that the architecture does not have is undefined.
@@ -118,7 +121,8 @@ class Decoder {
                                   const ForwardOptions& options = {});
 
   /// log p(target) of each token, float32 [T], 0 where ignored. Inference only.
-  runtime::Tensor token_log_probabilities(runtime::Stream& stream, const Batch& batch);
+  runtime::Tensor token_log_probabilities(runtime::Stream& stream, const Batch& batch,
+                                          const ForwardOptions& options = {});
 
   /// Scores of the vocabulary for rows of `hidden` [N, hidden]: float32 [N, vocab]. Inference only.
   runtime::Tensor logits(runtime::Stream& stream, const runtime::Tensor& hidden);

@@ -64,11 +64,12 @@ DecodeStep::Shape DecodeStep::shape_of(runtime::Device device, std::span<const D
 }
 
 DecodeStep::DecodeStep(runtime::Stream& stream, Decoder& decoder, const KvCache& cache, const SamplingOptions& sampling,
-                       Shape shape)
+                       Shape shape, const Intervention* intervention)
     : stream_(stream),
       decoder_(decoder),
       cache_(cache),
       sampling_(sampling),
+      intervention_(intervention),
       shape_(shape),
       layout_(shape, sampling),
       host_(static_cast<size_t>(layout_.end), 0),
@@ -149,8 +150,9 @@ void DecodeStep::compute() {
     params.sliding_window = config.window(layer);
     return Variable{ops::decode_attention(on, qkv.value, cache_.layer(layer), params)};
   };
-  const Variable hidden = decoder_.forward(Execution{stream_}, input(layout_.ids, {shape_.rows}),
-                                           input(layout_.positions, {shape_.rows}), attention);
+  const Variable hidden =
+      decoder_.forward(Execution{stream_}, input(layout_.ids, {shape_.rows}), input(layout_.positions, {shape_.rows}),
+                       attention, {.intervention = intervention_});
   chosen_ = choose_on_device(stream_, decoder_.logits(stream_, hidden.value), sampler_inputs(), sampling_);
 }
 

@@ -35,7 +35,7 @@ class DecodeStep {
 
   /// All of the references outlive the step.
   DecodeStep(runtime::Stream& stream, Decoder& decoder, const KvCache& cache, const SamplingOptions& sampling,
-             Shape shape);
+             Shape shape, const Intervention* intervention = nullptr);
   DecodeStep(const DecodeStep&) = delete;
   DecodeStep& operator=(const DecodeStep&) = delete;
 
@@ -70,6 +70,7 @@ class DecodeStep {
   Decoder& decoder_;
   const KvCache& cache_;
   const SamplingOptions& sampling_;
+  const Intervention* intervention_;
   Shape shape_;
   Layout layout_;
   std::vector<int32_t> host_;  // what the inputs are overwritten with before a step

@@ -147,7 +147,8 @@ class Generator {
       return decoder_.packed_attention(on, layer, qkv, batch);
     };
     const Execution on{stream_};
-    const Variable hidden = decoder_.forward(on, batch.ids, batch.positions, attention);
+    const Variable hidden =
+        decoder_.forward(on, batch.ids, batch.positions, attention, {.intervention = options_.intervention});
     const Tensor last = ops::take_rows(on, hidden.value, uploaded[1]);
     return choose_tokens(stream_, decoder_.logits(stream_, last), rows, options_.sampling);
   }
@@ -171,7 +172,7 @@ class Generator {
       step = &steps_[shape];
     }
     if (*step == nullptr) {
-      *step = std::make_unique<DecodeStep>(stream_, decoder_, cache_, options_.sampling, shape);
+      *step = std::make_unique<DecodeStep>(stream_, decoder_, cache_, options_.sampling, shape, options_.intervention);
     }
     return **step;
   }

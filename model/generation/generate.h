@@ -40,6 +40,8 @@ struct GenerationOptions {
   int64_t max_sequences = 64;          ///< that run at once
   int64_t max_cache_tokens = 0;        ///< of the KV cache; 0 = what max_sequences of the longest need
   bool skip_special_tokens = true;     ///< in the text
+  /// Of every forward pass, over the prompts and the new tokens alike; nullptr: none.
+  const Intervention* intervention = nullptr;
 };
 
 enum class FinishReason : uint8_t { stop, length };

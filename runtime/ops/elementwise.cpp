@@ -1,6 +1,7 @@
 // Elementwise ops and the sum of gradients.
 #include "runtime/ops/elementwise.h"
 
+#include "kernels/bias.h"
 #include "kernels/elementwise.h"
 #include "runtime/dispatch.h"
 #include "runtime/ops/accumulate.h"
@@ -36,6 +37,18 @@ Variable add(const Execution& on, const Variable& a, const Variable& b) {
     tape.accumulate({Tensor(), a_id}, output_grads[0]);
     tape.accumulate({Tensor(), b_id}, output_grads[0]);
   })[0];
+}
+
+void add_row(Stream& stream, const Tensor& target, const Tensor& row) {
+  require_matrix(stream, target, "add_row", "the target");
+  require_tensor(stream, row, {target.size(1)}, target.dtype(), "add_row", "the row");
+  dispatch(stream, target.dtype(), "add_row", [&]<class D, class T>(kernels::Context<D> context) {
+    kernels::bias_add<D, T>(context, {.x = target.data<T>(),
+                                      .bias = row.data<T>(),
+                                      .y = target.data<T>(),
+                                      .rows = target.size(0),
+                                      .cols = target.size(1)});
+  });
 }
 
 }  // namespace subspect::runtime::ops
