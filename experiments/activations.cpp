@@ -24,29 +24,6 @@ namespace subspect::experiments {
 
 namespace {
 
-using Ids = std::vector<std::vector<int32_t>>;
-
-/// Ids of every prompt, cut to `max_length`; counts those that were cut.
-Ids encode(const std::vector<std::string>& texts, const model::Tokenizer& tokenizer, const model::PromptFormat& format,
-           int64_t max_length, int64_t& truncated) {
-  Ids all;
-  for (const std::string& text : texts) {
-    std::vector<int32_t> ids =
-        model::encode_prompt(tokenizer, format,
-                             format.render_prompt({.instruction = text, .response = {}, .system = {}}))
-            .ids;
-    if (ids.empty()) {
-      throw runtime::Error("a prompt has no tokens", text.substr(0, 40), "leave empty rows out with `where`");
-    }
-    if (static_cast<int64_t>(ids.size()) > max_length) {
-      ids.resize(static_cast<size_t>(max_length));
-      ++truncated;
-    }
-    all.push_back(std::move(ids));
-  }
-  return all;
-}
-
 std::vector<std::string> result_columns(bool resampled) {
   std::vector<std::string> columns = {"model",
                                       "layer",
@@ -94,6 +71,10 @@ std::vector<std::string> PromptSource::read(uint64_t seed) const {
   return texts;
 }
 
+void PromptSource::check(const PlanContext& context, uint64_t seed) const {
+  if (synthetic.empty() && context.require_file(path, "prompts")) static_cast<void>(read(seed));
+}
+
 void Activations::Prompts::visit(Fields& f) {
   f.field("useful", useful, "prompts of the useful task", Rule().required());
   f.field("harmful", harmful, "prompts that an aligned model refuses", Rule().required());
@@ -134,9 +115,7 @@ std::vector<int64_t> Activations::layers_of(int64_t decoder_layers) const {
 Plan Activations::plan(const PlanContext& context) const {
   Plan plan;
   for (const PromptSource* source : {&prompts_.useful, &prompts_.harmful}) {
-    if (source->synthetic.empty() && context.require_file(source->path, "prompts")) {
-      static_cast<void>(source->read(static_cast<uint64_t>(seed_)));  // finds missing files, fields and too few rows
-    }
+    source->check(context, static_cast<uint64_t>(seed_));
   }
   const int64_t prompts = prompts_.useful.count + prompts_.harmful.count;
   plan.facts.emplace_back("prompts", std::to_string(prompts));
@@ -216,10 +195,11 @@ std::vector<runtime::Tensor> Activations::states(RunContext& context, const std:
   const model::Tokenizer tokenizer = model::Tokenizer::load(directory);
   const std::unique_ptr<model::PromptFormat> format = model::make_prompt_format(prompt_format_);
   const int64_t length = std::min(max_length_, decoder.config().max_positions);
-  int64_t truncated = 0;
-  const Ids ids = encode(texts, tokenizer, *format, length, truncated);
-  if (truncated > 0) context.log.warn("{}: {} prompts were cut to {} tokens", name, truncated, length);
-  const subspace::StateRequest request{.prompts = ids, .layers = layers, .batch_tokens = batch_tokens_, .label = name};
+  const subspace::PromptIds prompts =
+      subspace::encode_prompts(texts, tokenizer, *format, length, subspace::Kept::beginning);
+  if (prompts.cut > 0) context.log.warn("{}: {} prompts were cut to {} tokens", name, prompts.cut, length);
+  const subspace::StateRequest request{
+      .prompts = prompts.ids, .layers = layers, .batch_tokens = batch_tokens_, .label = name};
   if (deviations_.empty()) return subspace::last_token_states(context, decoder, request);
   return subspace::padded_states(context, decoder, request,
                                  {.last_position = deviates(deviations_, "padded_last"),

@@ -27,6 +27,8 @@ struct PromptSource {
   void visit(Fields& f);
   /// `count` prompts, drawn without replacement by the seed. Throws Error when there are fewer.
   std::vector<std::string> read(uint64_t seed) const;
+  /// Reads what is there already, for plans: finds missing files and fields, and too few rows.
+  void check(const PlanContext& context, uint64_t seed) const;
 };
 
 class Activations final : public Experiment {

@@ -74,7 +74,8 @@ struct Subject {
   std::string name;
   model::Decoder& decoder;
   const model::Tokenizer& tokenizer;
-  std::filesystem::path directory;  ///< whose generation_config.json applies
+  std::filesystem::path directory;                    ///< whose generation_config.json applies
+  const model::Intervention* intervention = nullptr;  ///< of all forward passes; nullptr: none
 };
 
 class EvaluationTask;

@@ -13,6 +13,7 @@
 #include "experiments/overlap.h"
 #include "experiments/projection.h"
 #include "experiments/rejudge.h"
+#include "experiments/steering.h"
 #include "experiments/study.h"
 #include "experiments/train_tokenizer.h"
 #include "runtime/error.h"
@@ -40,6 +41,8 @@ const std::vector<ExperimentInfo>& experiment_kinds() {
        make<Ablation>},
       {"overlap", "how much the subspaces of weight updates share, beyond chance", make<Overlap>},
       {"activations", "how much the subspaces of hidden states of two sets of prompts share", make<Activations>},
+      {"steering", "ablate or add the direction between harmful and harmless prompts while a model answers",
+       make<Steering>},
       {"evaluate", "utility, harmfulness and perplexity of models", make<Evaluate>},
       {"judge", "judge the completions of an earlier evaluation again, without generating", make<Rejudge>},
       {"agreement", "how far judges agree on the same completions", make<JudgeAgreement>},

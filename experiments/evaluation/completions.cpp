@@ -85,6 +85,7 @@ model::GenerationOptions options_of(const CompletionRequest& request, const Task
   if (!request.ignore_generation_config) {
     options.sampling.repetition_penalty = model::read_repetition_penalty(subject.directory);
   }
+  options.intervention = subject.intervention;
   if (!format.end_token().empty()) options.eos_ids.push_back(model::end_id(subject.tokenizer, format));
   return options;
 }

@@ -78,8 +78,9 @@ class PerplexityTask final : public EvaluationTask {
     std::vector<model::Document> documents;
     for (const Window& window : windows) documents.push_back({.ids = window.ids, .targets = window.targets});
     const model::Batch batch = model::pack(run.context.stream, documents);
-    const std::vector<float> log_probabilities =
-        run.subject.decoder.token_log_probabilities(run.context.stream, batch).to_host<float>(run.context.stream);
+    const runtime::Tensor scored = run.subject.decoder.token_log_probabilities(
+        run.context.stream, batch, {.intervention = run.subject.intervention});
+    const std::vector<float> log_probabilities = scored.to_host<float>(run.context.stream);
     size_t position = 0;
     for (const Window& window : windows) {
       for (const int32_t target : window.targets) {

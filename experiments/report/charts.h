@@ -41,6 +41,9 @@ std::vector<Plot> score_charts(const std::vector<ScoreRow>& rows);
 /// by group of tensors.
 std::vector<Plot> formed_charts(const std::string& kind, const CsvTable& table);
 
+/// Per score: the unsteered model, and what the direction and random ones do in each intervention.
+std::vector<Plot> steering_charts(const std::vector<SteeringCell>& cells);
+
 /// Loss curves (and, of a single run, learning rate, gradient norm and speed). Pointers must not be null.
 std::vector<Plot> training_charts(const std::vector<const RunFiles*>& runs);
 

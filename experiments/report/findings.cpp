@@ -38,6 +38,7 @@ std::vector<Finding> single_findings(const RunFiles& run) {
     const CsvTable* probes = run.other("probes.csv");
     return activation_findings(activation_rows(*run.results), probes ? probe_rows(*probes) : std::vector<ProbeRow>{});
   }
+  if (run.kind == "steering") return steering_findings(steering_cells(*run.results));
   const CsvTable* table = run.other("comparisons.csv");
   const auto comparisons = table ? comparison_rows(*table) : std::vector<ComparisonRow>{};
   if (run.kind == "evaluate") return score_findings(score_rows(*run.results), comparisons);

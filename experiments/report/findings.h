@@ -50,6 +50,8 @@ std::vector<Finding> score_findings(const std::vector<ScoreRow>& rows, const std
 /// Of models formed in memory: the range of each score, and how many differences from the aligned model stand; of an
 /// ablation, for each model and score, the groups that do most.
 std::vector<Finding> formed_findings(const CsvTable& table, const std::vector<ComparisonRow>& comparisons);
+/// Of a steering: for each intervention how the scores change, as facts.
+std::vector<Finding> steering_findings(const std::vector<SteeringCell>& cells);
 std::vector<Finding> training_findings(const RunFiles& run);
 
 /// Everything found in a run; in a study, the claims of its stages, each made once (a projection's scores go before

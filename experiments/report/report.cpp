@@ -105,6 +105,7 @@ std::vector<Plot> charts_of(const RunFiles& run) {
   if (run.results && run.kind == "projection") plots = projection_charts(projection_tables(run));
   if (run.results && run.kind == "overlap") plots = overlap_charts(overlap_rows(*run.results));
   if (run.results && run.kind == "activations") plots = activation_charts(activation_rows(*run.results));
+  if (run.results && run.kind == "steering") plots = steering_charts(steering_cells(*run.results));
   if (run.results && run.kind == "evaluate") plots = score_charts(score_rows(*run.results));
   if (run.results && is_formed(run.kind)) plots = formed_charts(run.kind, *run.results);
   if (const CsvTable* probes = run.other("probes.csv")) append(plots, probe_charts(probe_rows(*probes)));
@@ -144,6 +145,7 @@ std::string kind_title(const std::string& kind) {
   if (kind == "projection") return "Projection of the updates";
   if (kind == "overlap") return "Overlap of the updates";
   if (kind == "activations") return "Overlap of activations";
+  if (kind == "steering") return "Steering along the direction of refusal";
   if (kind == "evaluate") return "Evaluation";
   if (kind == "arithmetic") return "Task arithmetic";
   if (kind == "ablation") return "Ablation of the updates";
@@ -186,7 +188,8 @@ Section stages_section(const RunFiles& study) {
 std::vector<Section> study_sections(const RunFiles& study, const Picture& picture, Gallery& gallery) {
   std::vector<Section> sections;
   std::vector<const RunFiles*> trained;
-  for (const std::string kind : {"projection", "arithmetic", "ablation", "overlap", "activations", "evaluate"}) {
+  for (const std::string kind :
+       {"projection", "arithmetic", "ablation", "overlap", "activations", "steering", "evaluate"}) {
     const auto siblings = std::count_if(study.stages.begin(), study.stages.end(),
                                         [&](const RunFiles& s) { return s.kind == kind && s.results; });
     for (const RunFiles& stage : study.stages) {
@@ -211,7 +214,7 @@ Picture choose_picture(const RunFiles& run) {
   std::vector<const RunFiles*> runs{&run};
   for (const RunFiles& stage : run.stages) runs.push_back(&stage);
   for (const std::string kind :
-       {"projection", "overlap", "activations", "arithmetic", "ablation", "evaluate", "finetune"}) {
+       {"projection", "overlap", "activations", "steering", "arithmetic", "ablation", "evaluate", "finetune"}) {
     for (const RunFiles* each : runs) {
       if (each->kind != kind) continue;
       const bool projected = kind == "projection" && each->results;

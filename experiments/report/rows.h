@@ -129,6 +129,16 @@ struct ScoreRow {
   double count = 0;
 };
 
+/// One score of a steering's results.csv.
+struct SteeringCell {
+  std::string metric;
+  std::string action;   ///< what was done with a direction, "unsteered" for nothing
+  bool random = false;  ///< the mean over random directions; else the difference of means
+  double value = 0;
+  Interval interval;  ///< over prompts; of random directions the lowest and the highest
+  int64_t draws = 0;  ///< of random directions
+};
+
 /// One singular value of spectra.csv.
 struct SpectrumRow {
   std::string model;
@@ -147,6 +157,7 @@ std::vector<SpectrumRow> spectrum_rows(const CsvTable& table);
 std::vector<ProbeRow> probe_rows(const CsvTable& table);
 std::vector<AngleRow> angle_rows(const CsvTable& table);
 std::vector<CellRow> cell_rows(const CsvTable& table);
+std::vector<SteeringCell> steering_cells(const CsvTable& table);
 std::vector<ComparisonRow> comparison_rows(const CsvTable& table);
 std::vector<TrendRow> trend_rows(const CsvTable& table);
 ProjectionTables projection_tables(const RunFiles& run);

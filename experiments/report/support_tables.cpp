@@ -51,6 +51,14 @@ CsvTable score_table(const RunFiles& run) {
       rows.push_back({cell.model, with_interval(cell.utility, cell.utility_interval),
                       with_interval(cell.harmfulness, cell.harmfulness_interval)});
     }
+  } else if (run.results && run.kind == "steering") {
+    for (const SteeringCell& cell : steering_cells(*run.results)) {
+      const std::string name = cell.action + (cell.random ? ", random directions" : "");
+      auto row = std::find_if(rows.begin(), rows.end(), [&](const auto& each) { return each[0] == name; });
+      if (row == rows.end()) row = rows.insert(rows.end(), {name, "", ""});
+      if (is_utility(cell.metric)) (*row)[1] = with_interval(cell.value, cell.interval);
+      if (is_harmfulness(cell.metric)) (*row)[2] = with_interval(cell.value, cell.interval);
+    }
   } else if (run.results) {
     std::vector<std::string> models;
     std::map<std::string, std::pair<std::string, std::string>> scores;
@@ -70,6 +78,9 @@ std::string family_words(const std::string& family) {
   if (family == "aligned") return "against aligned";
   if (family == "unprojected") return "against the unchanged model";
   if (family == "bases") return "between bases, same fraction";
+  if (family == "steered") return "steered against unsteered";
+  if (family == "random") return "random directions against unsteered";
+  if (family == "against_random") return "steered against random directions";
   if (family == "equal_energy") return "between bases, equal energy";
   return family;
 }

@@ -77,29 +77,58 @@ std::vector<int64_t> layers_between(double begin, double end, int64_t hidden_sta
   return layers;
 }
 
+PromptIds encode_prompts(const std::vector<std::string>& texts, const model::Tokenizer& tokenizer,
+                         const model::PromptFormat& format, int64_t max_length, Kept kept) {
+  PromptIds result;
+  for (const std::string& text : texts) {
+    std::vector<int32_t> ids =
+        model::encode_prompt(tokenizer, format,
+                             format.render_prompt({.instruction = text, .response = {}, .system = {}}))
+            .ids;
+    if (ids.empty()) {
+      throw runtime::Error("a prompt has no tokens", text.substr(0, 40), "leave empty rows out with `where`");
+    }
+    const int64_t excess = static_cast<int64_t>(ids.size()) - max_length;
+    if (excess > 0) {
+      const auto first = kept == Kept::end ? ids.begin() : ids.begin() + max_length;
+      ids.erase(first, first + excess);
+      ++result.cut;
+    }
+    result.ids.push_back(std::move(ids));
+  }
+  return result;
+}
+
+void for_each_batch(RunContext& context, const BatchRequest& request,
+                    const std::function<void(const PromptBatch&)>& consume) {
+  auto progress = context.progress.begin(request.label, static_cast<int64_t>(request.prompts.size()), "prompts");
+  for (size_t begin = 0; begin < request.prompts.size();) {
+    context.stop_if_interrupted();
+    const size_t end = end_of_batch(request.prompts, begin, request.batch_tokens);
+    const auto prompts = request.prompts.subspan(begin, end - begin);
+    std::vector<model::Document> documents;
+    for (const std::vector<int32_t>& ids : prompts) documents.push_back({.ids = ids, .targets = {}});
+    consume({prompts, static_cast<int64_t>(begin), model::pack(context.stream, documents)});
+    progress.advance(static_cast<int64_t>(end - begin));
+    begin = end;
+  }
+}
+
 std::vector<Tensor> last_token_states(RunContext& context, model::Decoder& decoder, const StateRequest& request) {
   const auto count = static_cast<int64_t>(request.prompts.size());
   std::vector<Tensor> states;
   for (size_t i = 0; i < request.layers.size(); ++i) {
     states.push_back(runtime::linalg::host_matrix(decoder.config().hidden_size, count));
   }
-  auto progress = context.progress.begin(request.label, count, "prompts");
-  for (size_t begin = 0; begin < request.prompts.size();) {
-    context.stop_if_interrupted();
-    const size_t end = end_of_batch(request.prompts, begin, request.batch_tokens);
-    const auto documents = request.prompts.subspan(begin, end - begin);
-    std::vector<model::Document> packed;
-    for (const std::vector<int32_t>& ids : documents) packed.push_back({.ids = ids, .targets = {}});
-    const model::Batch batch = model::pack(context.stream, packed);
-    std::vector<Tensor> hidden;
-    decoder.forward({context.stream, nullptr}, batch, {.hidden_states = &hidden});
-    for (size_t i = 0; i < states.size(); ++i) {
-      take_last_tokens(context.stream, hidden.at(static_cast<size_t>(request.layers[i])), documents,
-                       static_cast<int64_t>(begin), states[i]);
-    }
-    progress.advance(static_cast<int64_t>(end - begin));
-    begin = end;
-  }
+  for_each_batch(context, {.prompts = request.prompts, .batch_tokens = request.batch_tokens, .label = request.label},
+                 [&](const PromptBatch& batch) {
+                   std::vector<Tensor> hidden;
+                   decoder.forward({context.stream, nullptr}, batch.packed, {.hidden_states = &hidden});
+                   for (size_t i = 0; i < states.size(); ++i) {
+                     take_last_tokens(context.stream, hidden.at(static_cast<size_t>(request.layers[i])), batch.prompts,
+                                      batch.begin, states[i]);
+                   }
+                 });
   return states;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,9 +11,39 @@
 #include "experiments/statistics/intervals.h"
 #include "experiments/subspace/subspace_pair.h"
 #include "model/decoder.h"
+#include "model/prompts.h"
 #include "runtime/tensor.h"
 
 namespace subspect::experiments::subspace {
+
+/// Which tokens of a prompt that is too long are left.
+enum class Kept { beginning, end };
+
+struct PromptIds {
+  std::vector<std::vector<int32_t>> ids;
+  int64_t cut = 0;  ///< prompts that were too long
+};
+
+/// Token ids of instructions written in a format, at most `max_length` each. Throws Error for one without tokens.
+PromptIds encode_prompts(const std::vector<std::string>& texts, const model::Tokenizer& tokenizer,
+                         const model::PromptFormat& format, int64_t max_length, Kept kept);
+
+/// Prompts that are packed together, and where the first of them stands among all.
+struct PromptBatch {
+  std::span<const std::vector<int32_t>> prompts;
+  int64_t begin = 0;
+  model::Batch packed;
+};
+
+struct BatchRequest {
+  std::span<const std::vector<int32_t>> prompts;  ///< token ids, each at least one
+  int64_t batch_tokens = 4096;                    ///< prompts are packed up to here, but at least one is
+  std::string label;                              ///< of the progress
+};
+
+/// Packs all prompts, in order, into batches. Throws Interrupted between two of them.
+void for_each_batch(RunContext& context, const BatchRequest& request,
+                    const std::function<void(const PromptBatch&)>& consume);
 
 /// Hidden states 0 (embedding output) to layers (after the final norm) between two fractions of their number L:
 /// int(begin L) to int(end L), both included, at most L - 1.

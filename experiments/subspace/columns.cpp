@@ -66,14 +66,24 @@ Tensor resampled_columns(const Tensor& states, const std::vector<int64_t>& count
   return part;
 }
 
-void center_rows(const Tensor& states) {
+std::vector<double> row_means(const Tensor& states) {
   const int64_t count = states.size(1);
-  for (int64_t d = 0; d < states.size(0); ++d) {
-    float* row = states.values<float>().data() + d * count;
+  std::vector<double> means(static_cast<size_t>(states.size(0)));
+  for (size_t d = 0; d < means.size(); ++d) {
+    const float* row = states.values<float>().data() + static_cast<int64_t>(d) * count;
     double sum = 0.0;
     for (int64_t j = 0; j < count; ++j) sum += static_cast<double>(row[j]);
-    const double mean = sum / static_cast<double>(count);
-    for (int64_t j = 0; j < count; ++j) row[j] = static_cast<float>(static_cast<double>(row[j]) - mean);
+    means[d] = sum / static_cast<double>(count);
+  }
+  return means;
+}
+
+void center_rows(const Tensor& states) {
+  const std::vector<double> means = row_means(states);
+  const int64_t count = states.size(1);
+  for (size_t d = 0; d < means.size(); ++d) {
+    float* row = states.values<float>().data() + static_cast<int64_t>(d) * count;
+    for (int64_t j = 0; j < count; ++j) row[j] = static_cast<float>(static_cast<double>(row[j]) - means[d]);
   }
 }
 

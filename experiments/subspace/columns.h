@@ -19,6 +19,9 @@ runtime::Tensor other_columns(const runtime::Tensor& states, int64_t begin, int6
 /// the resample's mean is subtracted first.
 runtime::Tensor resampled_columns(const runtime::Tensor& states, const std::vector<int64_t>& counts, bool center);
 
+/// The mean over the columns of each row, in float64.
+std::vector<double> row_means(const runtime::Tensor& states);
+
 /// Subtracts from every row its mean over the columns.
 void center_rows(const runtime::Tensor& states);
 

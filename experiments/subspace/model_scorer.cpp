@@ -43,9 +43,15 @@ NamedCells ModelScorer::score(const std::string& name, const fs::path& directory
                model::Tokenizer::load(own_tokenizer ? directory : tokenizers_)});
   }
   model::load_weights(context_.stream, loaded_->decoder, weights, name);
-  const Subject subject{name, loaded_->decoder, loaded_->tokenizer, directory};
-  const std::vector<Score> scores =
-      evaluator_.evaluate(context_, subject, context_.dir.file("samples/" + name + ".jsonl"));
+  return score({.name = name, .decoder = loaded_->decoder, .tokenizer = loaded_->tokenizer, .directory = directory});
+}
+
+NamedCells ModelScorer::score(const Subject& subject) {
+  return record(subject.name,
+                evaluator_.evaluate(context_, subject, context_.dir.file("samples/" + subject.name + ".jsonl")));
+}
+
+NamedCells ModelScorer::record(const std::string& name, const std::vector<Score>& scores) {
   outcomes_.add(name, scores);
   NamedCells cells;
   for (const Score& score : scores) {

@@ -31,6 +31,11 @@ class ModelScorer {
   /// @param directory whose config.json, generation_config.json and tokenizer the model has.
   NamedCells score(const std::string& name, const std::filesystem::path& directory, const model::NamedTensors& weights);
 
+  /// The same for a model that its caller holds.
+  NamedCells score(const Subject& subject);
+  /// Keeps what lies behind further figures of a model; their cells, and those of their intervals.
+  NamedCells record(const std::string& name, const std::vector<Score>& scores);
+
  private:
   struct Loaded;
 

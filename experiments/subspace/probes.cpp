@@ -43,18 +43,6 @@ double squared_deviations(const Vector& values) {
   return sum;
 }
 
-Vector row_means(const Tensor& states) {
-  const int64_t count = states.size(1);
-  Vector means(static_cast<size_t>(states.size(0)));
-  for (size_t d = 0; d < means.size(); ++d) {
-    const float* row = states.values<float>().data() + static_cast<int64_t>(d) * count;
-    double sum = 0.0;
-    for (int64_t j = 0; j < count; ++j) sum += static_cast<double>(row[j]);
-    means[d] = sum / static_cast<double>(count);
-  }
-  return means;
-}
-
 /// mean(harmful) - mean(useful).
 Vector difference_of_means(const Part& train) {
   const Vector useful = row_means(train.useful);

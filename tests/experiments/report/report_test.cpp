@@ -220,6 +220,33 @@ TEST(ReportFindings, ActivationsAgainstTheirControl) {
   EXPECT_THAT(vague.numbers, HasSubstr("set `resamples`"));
 }
 
+TEST(ReportFindings, SteeringIsToldBesideRandomDirections) {
+  TemporaryFolder folder;
+  make_steering(folder.path());
+  const RunFiles run = read_run(folder.path());
+  const std::vector<Finding> findings = run_findings(run);
+  ASSERT_EQ(findings.size(), 4U) << "two interventions at two layers";
+  EXPECT_EQ(findings[0].claim, "The direction, ablated (layer 2)");
+  EXPECT_EQ(findings[3].claim, "The direction, −1 × added (layer 3)");
+  EXPECT_THAT(findings[0].numbers, HasSubstr("harmfulness goes from 1.00 to 3.00"));
+  EXPECT_THAT(findings[1].numbers, HasSubstr("refusing a harmful prompt goes from 0.96 to 0.02"));
+  for (const Finding& finding : findings) EXPECT_EQ(finding.verdict, Verdict::fact);
+  // A random direction that is ablated belongs to every layer; its draws are averaged.
+  int64_t controls = 0;
+  for (const SteeringCell& cell : steering_cells(*run.results)) {
+    if (!cell.random || cell.metric != "refusal_harmful" || cell.action.find("ablated") == std::string::npos) continue;
+    ++controls;
+    EXPECT_EQ(cell.draws, 2);
+    EXPECT_NEAR(cell.value, 0.9, 1e-9);
+    EXPECT_NEAR(cell.interval.low, 0.85, 1e-9);
+    EXPECT_NEAR(cell.interval.high, 0.95, 1e-9);
+  }
+  EXPECT_EQ(controls, 2);
+  write_report(folder.path());
+  EXPECT_TRUE(fs::exists(folder.path() / "plots" / "steering-refusal-harmless.svg"));
+  EXPECT_THAT(read_text(folder.path() / "report.html"), HasSubstr("steered against random directions"));
+}
+
 TEST(ReportFindings, FineTuningTellsWhetherTheLossFell) {
   TemporaryFolder folder;
   make_finetune(folder.path(), 100, 0.3);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <array>
 
 #include <algorithm>
 #include <cmath>
@@ -361,6 +362,35 @@ void make_ablation(const fs::path& folder) {
   write_text(folder / "results.csv", csv);
   write_text(folder / "comparisons.csv", comparisons);
   write_environment(folder, "ablation");
+}
+
+void make_steering(const fs::path& folder) {
+  std::string csv = "layer,direction,intervention,coefficient,draw";
+  for (const std::string metric : {"refusal_harmful", "refusal_harmless", "gsm8k_flexible", "harmfulness"}) {
+    csv += fmt::format(",{0},{0}_low,{0}_high", metric);
+  }
+  csv += "\n";
+  const auto add = [&](const std::string& keys, const std::array<double, 4>& values) {
+    csv += keys;
+    for (const double value : values) csv += fmt::format(",{:.3f},{:.3f},{:.3f}", value, 0.9 * value, 1.02 * value);
+    csv += "\n";
+  };
+  add(",none,none,,", {0.96, 0.18, 0.24, 1.0});
+  for (const int layer : {2, 3}) {
+    add(fmt::format("{},difference_of_means,ablate,,", layer), {0.1, 0.2, 0.2, 1.5 * layer});
+    add(fmt::format("{},difference_of_means,add,-1,", layer), {0.02, 0.01, 0.1, 2.0});
+  }
+  for (const int draw : {0, 1}) {
+    add(fmt::format(",random,ablate,,{}", draw), {0.95 - 0.1 * draw, 0.18, 0.23, 1.0});
+    for (const int layer : {2, 3}) add(fmt::format("{},random,add,-1,{}", layer, draw), {0.9, 0.15, 0.2, 1.0});
+  }
+  write_text(folder / "results.csv", csv);
+  std::string comparisons = comparison_columns;
+  comparisons += "steered,harmfulness,layer-2-ablate,none,none,,unsteered,60,3,1,2,1.5,2.5,0.0001,0.0002,0.4\n";
+  comparisons +=
+      "against_random,harmfulness,layer-2-ablate,none,none,,ablate-random,60,3,1,2,1.5,2.5,0.0001,0.0002,0.4\n";
+  write_text(folder / "comparisons.csv", comparisons);
+  write_environment(folder, "steering");
 }
 
 void make_evaluate(const fs::path& folder, const Effect& effect) {

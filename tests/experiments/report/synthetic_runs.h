@@ -29,6 +29,7 @@ void make_activations(const std::filesystem::path& folder);
 void make_arithmetic(const std::filesystem::path& folder);
 /// Two updates by three groups.
 void make_ablation(const std::filesystem::path& folder);
+void make_steering(const std::filesystem::path& folder);
 void make_evaluate(const std::filesystem::path& folder, const Effect& effect = {});
 /// All of them as stages, several fine-tunings, one stage that has not begun.
 void make_study(const std::filesystem::path& folder, const Effect& effect = {});

@@ -103,6 +103,16 @@ stages:
       harmful: {path: trained/stages/data/activation_potions.jsonl, field: goal, count: 12}
     layers: all
     energies: [0.1, 0.5]
+  steering:
+    kind: steering
+    model: aligned
+    prompts:
+      harmful: {path: trained/stages/data/activation_potions.jsonl, field: goal, count: 6}
+      harmless: {path: trained/stages/data/activation_problems.jsonl, field: question, count: 6}
+    layers: [1]
+    random_draws: 0
+    evaluate:
+      - {name: gsm8k, test: trained/stages/data/problems.jsonl, shots: 0, max_new_tokens: 3}
 )";
 
 using Row = std::vector<std::string>;
@@ -153,7 +163,8 @@ TEST_F(EmulatedProgram, AStudysTablesEqualTheCpus) {
   }
   for (const char* file :
        {"projection/results.csv", "projection/tensors.csv", "overlap/results.csv", "exact/results.csv",
-        "gram/results.csv", "gram/groups.csv", "host/results.csv", "host/groups.csv", "activations/results.csv"}) {
+        "gram/results.csv", "gram/groups.csv", "host/results.csv", "host/groups.csv", "activations/results.csv",
+        "steering/results.csv", "steering/directions.csv"}) {
     expect_equal_tables(file, read(std::string("cuda/stages/") + file), read(std::string("cpu/stages/") + file));
   }
 }
