@@ -15,6 +15,7 @@ namespace {
 
 using subspace::Basis;
 using subspace::Mode;
+using subspace::Sides;
 using subspace::WeightSource;
 
 /// Products of one decomposition and of the coefficients of `finetuned` updates.
@@ -39,6 +40,10 @@ void Projection::visit(Fields& f) {
       Rule().not_empty().one_of({"top_k", "random_k", "random"}));
   f.field("modes", modes_, "same: A + P; orth: A + D - P; opp: A - P, with P the part of D = F - A in the subspace",
           Rule().not_empty().one_of({"same", "orth", "opp"}));
+  f.field("sides", sides_,
+          "of the update that the basis stands on: left (of rows, P = U U^T D), right (of columns, P = D W W^T, with "
+          "right singular vectors), both (P = U U^T D W W^T)",
+          Rule().not_empty().one_of({"left", "right", "both"}));
   f.field("fractions", fractions_,
           "of the directions of each matrix; outside (0, 1), and for vectors always: the single direction vec(V)",
           Rule().not_empty());
@@ -75,6 +80,10 @@ subspace::ProjectionSettings Projection::settings() const {
   for (const Mode mode : {Mode::same, Mode::orth, Mode::opp}) {
     if (std::count(modes_.begin(), modes_.end(), name(mode)) > 0) settings.modes.push_back(mode);
   }
+  settings.sides.clear();
+  for (const Sides sides : {Sides::left, Sides::right, Sides::both}) {
+    if (std::count(sides_.begin(), sides_.end(), name(sides)) > 0) settings.sides.push_back(sides);
+  }
   settings.fractions = fractions_;
   settings.draws = draws_;
   settings.tensors = tensors_;
@@ -95,7 +104,8 @@ Plan Projection::plan(const PlanContext& context) const {
     choices += basis == "top_k" ? 1 : draws_;
     if (basis == "random") random_draws = draws_;
   }
-  const auto cells = static_cast<int64_t>(fractions_.size() * modes_.size() * finetuned_.size()) * choices;
+  const auto cells =
+      static_cast<int64_t>(fractions_.size() * modes_.size() * sides_.size() * finetuned_.size()) * choices;
   plan.facts.emplace_back("projected models", std::to_string(cells));
   for (const double fraction : fractions_) {
     if (!subspace::splits_by_rank(fraction)) {
@@ -133,9 +143,14 @@ void Projection::add_costs(Plan& plan, const std::vector<runtime::Shape>& shapes
   int64_t workspace = 0;
   for (const runtime::Shape& shape : shapes) {
     plan.parameters += subspace::elements(shape);
-    plan.flops += decomposition_flops(shape, finetuned_.size()) * static_cast<double>(1 + random_draws);
-    factors += subspace::factor_bytes(shape, finetuned);
-    workspace = std::max(workspace, subspace::factor_workspace_bytes(shape, finetuned));
+    int64_t largest = 0;
+    for (const Sides sides : settings().sides) {
+      const double decompositions = static_cast<double>(1 + random_draws) * (sides == Sides::both ? 2.0 : 1.0);
+      plan.flops += decomposition_flops(shape, finetuned_.size()) * decompositions;
+      largest = std::max(largest, subspace::factor_bytes(shape, finetuned, sides));
+      workspace = std::max(workspace, subspace::factor_workspace_bytes(shape, finetuned, sides));
+    }
+    factors += largest;
   }
   plan.host_bytes = workspace + (formed_.needs_weights() ? factors + 8 * plan.parameters : 0);
   if (formed_.save_models) plan.disk_bytes = cells * 4 * plan.parameters;
@@ -146,10 +161,6 @@ void Projection::run(RunContext& context) {
   subspace::UpdateSources sources{&opened[0], &opened[1], {}};
   for (size_t i = 2; i < opened.size(); ++i) sources.finetuned.push_back(&opened[i]);
   subspace::ModelSink sink(context, formed_, opened[1].directory());
-  std::vector<std::string> columns = subspace::projection_columns();
-  for (const std::string& column : sink.columns()) {
-    if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
-  }
   const auto consume = [&](const subspace::ProjectionCell& cell, const WeightSource& origin,
                            const model::NamedTensors& weights) {
     const bool saved = formed_.save_models && cell.fraction;
@@ -160,7 +171,9 @@ void Projection::run(RunContext& context) {
   if (formed_.needs_weights()) consumer = consume;
   subspace::ProjectionSettings settings = this->settings();
   settings.basis = decomposition_.options(context);
-  subspace::ProjectionRun(context, std::move(settings), sources, columns, std::move(consumer)).run();
+  subspace::ProjectionRun(context, std::move(settings), sources, subspace::projection_columns(sink.columns()),
+                          std::move(consumer))
+      .run();
   if (subspace::ModelScorer* scorer = sink.scorer()) {
     subspace::write_projection_statistics(context.dir, scorer->outcomes(), scorer->intervals());
   }

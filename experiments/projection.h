@@ -36,6 +36,7 @@ class Projection final : public Experiment {
   Named<ModelPath> finetuned_;
   std::vector<std::string> bases_ = {"top_k", "random_k", "random"};
   std::vector<std::string> modes_ = {"same", "orth"};
+  std::vector<std::string> sides_ = {"left"};
   std::vector<double> fractions_ = {0.01, 0.25, 0.5, 0.75, 0.99};
   int64_t draws_ = 1;
   std::vector<std::string> tensors_ = {"*"};

@@ -65,16 +65,19 @@ std::vector<Finding> without_superseded(const std::vector<Finding>& findings) {
 std::vector<Finding> study_findings(const RunFiles& run) {
   std::vector<Finding> findings;
   for (const std::string kind : {"projection", "evaluate", "overlap", "activations"}) {
-    const auto siblings =
-        std::count_if(run.stages.begin(), run.stages.end(), [&](const RunFiles& stage) { return stage.kind == kind; });
-    const std::vector<Finding> before = findings;
+    std::vector<std::pair<std::string, std::vector<Finding>>> stages;  // those that bear on a claim
     for (const RunFiles& stage : run.stages) {
       if (stage.kind != kind) continue;
-      for (Finding& finding : single_findings(stage)) {
+      std::vector<Finding> claims = single_findings(stage);
+      std::erase_if(claims, [](const Finding& finding) { return finding.verdict == Verdict::fact; });
+      if (!claims.empty()) stages.emplace_back(stage.name, std::move(claims));
+    }
+    const std::vector<Finding> before = findings;
+    for (auto& [name, claims] : stages) {
+      for (Finding& finding : claims) {
         // A projection's table has the evaluated models as rows: the same thing is not said twice.
-        const bool said = kind == "evaluate" && is_measured(before, finding.claim);
-        if (said || finding.verdict == Verdict::fact) continue;
-        if (siblings > 1) finding.numbers = fmt::format("{}: {}", stage.name, finding.numbers);
+        if (kind == "evaluate" && is_measured(before, finding.claim)) continue;
+        if (stages.size() > 1) finding.numbers = fmt::format("{}: {}", name, finding.numbers);
         findings.push_back(std::move(finding));
       }
     }

@@ -40,6 +40,7 @@ struct Thresholds {
   double control_share = 0.5;        ///< of the excess of the split-half control over chance
 };
 
+/// The claims are about left subspaces: of a projection on other sides alone only what happened.
 std::vector<Finding> projection_findings(const ProjectionTables& tables, const Thresholds& limits = {});
 std::vector<Finding> overlap_findings(const std::vector<OverlapRow>& rows, const Thresholds& limits = {});
 std::vector<Finding> activation_findings(const std::vector<ActivationRow>& rows, const std::vector<ProbeRow>& probes,

@@ -262,25 +262,32 @@ Finding no_safe_filter(const ProjectionTables& tables, const ModelScores& scores
 }
 
 /// Range of the energy kept, for tables without scores.
-Finding energy_fact(const std::vector<ProjectionRow>& rows) {
+Finding energy_fact(const std::vector<ProjectionRow>& rows, bool scored) {
   std::vector<double> energies;
   for (const ProjectionRow& row : rows) {
     if (is_projected(row)) energies.push_back(row.energy_kept);
   }
-  return {
-      Verdict::fact, fmt::format("{} projected models", format_count(static_cast<int64_t>(energies.size()))),
-      fmt::format("They keep from {} to {} of their updates' energy. None of them was evaluated.{}",
-                  format_fixed(quantile(energies, 0), 3), format_fixed(quantile(energies, 1), 3), energy_aside(rows))};
+  return {Verdict::fact, fmt::format("{} projected models", format_count(static_cast<int64_t>(energies.size()))),
+          fmt::format("They keep from {} to {} of their updates' energy.{}{}", format_fixed(quantile(energies, 0), 3),
+                      format_fixed(quantile(energies, 1), 3), scored ? "" : " None of them was evaluated.",
+                      energy_aside(rows))};
 }
 
 }  // namespace
 
-std::vector<Finding> projection_findings(const ProjectionTables& tables, const Thresholds& limits) {
-  if (tables.rows.empty()) return {};
-  const bool scored = std::any_of(tables.rows.begin(), tables.rows.end(), [](const ProjectionRow& row) {
+std::vector<Finding> projection_findings(const ProjectionTables& all, const Thresholds& limits) {
+  if (all.rows.empty()) return {};
+  const bool scored = std::any_of(all.rows.begin(), all.rows.end(), [](const ProjectionRow& row) {
     return std::isfinite(row.utility) || std::isfinite(row.harmfulness);
   });
-  if (!scored) return {energy_fact(tables.rows)};
+  ProjectionTables tables = all;
+  const auto sided = [](const auto& row) { return row.basis.find('/') != std::string::npos; };
+  std::erase_if(tables.rows, sided);
+  std::erase_if(tables.cells, sided);
+  std::erase_if(tables.comparisons, sided);
+  const bool others_alone =
+      tables.rows.size() < all.rows.size() && std::none_of(tables.rows.begin(), tables.rows.end(), is_projected);
+  if (!scored || others_alone) return {energy_fact(all.rows, scored)};
   const ModelScores scores = unprojected_scores(tables.rows);
   return {harmfulness_claim(scores, tables.comparisons, limits), utility_claim(scores, tables.comparisons, limits),
           falls_together(tables, scores, limits), energy_decides(tables, scores, limits),

@@ -61,7 +61,10 @@ std::vector<ProjectionRow> projection_rows(const CsvTable& table) {
   const std::string utility = utility_column(table);
   std::vector<ProjectionRow> rows;
   for (int64_t i = 0; i < table.rows(); ++i) {
-    rows.push_back({table.text(i, "model"), table.text(i, "basis"), table.text(i, "mode"), table.number(i, "fraction"),
+    const std::string& side = table.text(i, "side");
+    const bool left = side.empty() || side == "none" || side == "left";
+    const std::string basis = table.text(i, "basis") + (left ? "" : "/" + side);
+    rows.push_back({table.text(i, "model"), basis, table.text(i, "mode"), table.number(i, "fraction"),
                     table.number(i, "energy_kept"), table.number(i, utility), table.number(i, "harmfulness")});
   }
   return rows;

@@ -22,7 +22,7 @@ Role role_of(std::string_view name);
 /// One model or projected model of a projection's results.csv. NaN: not measured.
 struct ProjectionRow {
   std::string model;
-  std::string basis;  ///< "none": base, aligned and unprojected models
+  std::string basis;  ///< "none": base, aligned and unprojected models; BASIS/SIDE on another side than the left
   std::string mode;
   double fraction = 0;
   double energy_kept = 0;

@@ -1,5 +1,6 @@
 // Factors: one tensor's basis U and the coefficients C = U^T D of every fine-tuned update in it. Made once; every
-// fraction, mode and choice of vectors is then sums of rows of C, and U_k C_k.
+// fraction, mode and choice of vectors is then sums of rows of C, and U_k C_k. On the right the same of the transposed
+// matrices; on both sides the coefficients are U^T D W.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +29,21 @@ enum class Basis {
 };
 std::string_view name(Basis basis);
 
+/// On which sides of an update D the vectors stand: U on the left (of its rows' space), W on the right (of its
+/// columns'). A vector (norm, bias) has no sides: it is the same for all of them.
+enum class Sides {
+  left,   ///< P = U U^T D
+  right,  ///< P = D W W^T
+  both,   ///< P = U U^T D W W^T
+};
+std::string_view name(Sides sides);
+
 /// A basis and which of its random draws.
 struct BasisChoice {
   Basis basis = Basis::top_k;
   int64_t draw = 0;
   uint64_t seed = 0;
+  Sides sides = Sides::left;
 };
 
 /// The checkpoints of one projection.
@@ -54,7 +65,8 @@ struct FactorOptions {
 /// What is known of one tensor in one family of bases (the alignment's vectors, or one random draw).
 struct Factors {
   std::string tensor;
-  int64_t rows = 0;
+  Sides sides = Sides::left;
+  int64_t rows = 0;  ///< of the tensor, whatever the sides
   int64_t cols = 0;
   bool is_matrix = false;  ///< 2-D: has vectors; otherwise only the direction vec(V)
   int64_t rank = 0;     ///< vectors there are: the numerical rank of V, or the random ones drawn; 0 or 1 for a vector
@@ -62,36 +74,43 @@ struct Factors {
   double residual = 0;  ///< of the decomposition, or the deviation from orthonormality of random vectors
   std::vector<double> singular_values;  ///< of V, as many as were computed; empty for random vectors
   std::vector<SplitSums> sums;          ///< by fine-tuned model; nothing applied
-  std::vector<runtime::linalg::Coefficients> coefficients;  ///< by fine-tuned model; values only when kept
-  runtime::Tensor vectors;                                  ///< [rank, rows] when kept
+  /// By fine-tuned model; values only when kept. On both sides the values are U^T D W [rank, rank], on the host.
+  std::vector<runtime::linalg::Coefficients> coefficients;
+  runtime::Tensor vectors;        ///< [rank, rows] when kept; on the right side [rank, cols]
+  runtime::Tensor right_vectors;  ///< on both sides: [rank, cols]
 
   /// k that a fraction of this tensor means: capped at the rank; 1 for a direction, 0 where there is nothing.
   int64_t rank_at(double fraction) const;
   /// Which rows a choice uses, in order (its first k are the k vectors of the projection).
   std::vector<int64_t> order(const BasisChoice& choice) const;
-  /// ||P||^2 for a fraction.
+  /// ||P||^2 for a fraction; on both sides needs kept factors.
   double parallel_energy(size_t finetuned, const std::vector<int64_t>& order, double fraction) const;
-  /// parallel += the share of P from order[begin, end); needs kept factors.
+  /// parallel += the share of P from order[begin, end); needs kept factors, and on both sides begin = 0.
   void add_parallel(runtime::Stream& stream, size_t finetuned, const std::vector<int64_t>& order, int64_t begin,
                     int64_t end, const runtime::Tensor& parallel) const;
   /// Moves the kept tensors into a file and reads them by mmap from now on.
   void spill(runtime::Stream& stream, const std::filesystem::path& file);
   int64_t kept_bytes() const;
+
+ private:
+  bool spans_everything(double fraction) const;
 };
 
-/// The decomposition of V that one tensor of one family needs; nothing for a vector, and for Basis::random.
+/// The decomposition of V (on the right side: of its transpose) that one tensor of one family needs; nothing for a
+/// vector, and for Basis::random.
 std::optional<runtime::linalg::BasisRequest> basis_request(runtime::Stream& stream, const UpdateSources& sources,
                                                            const std::string& tensor, const BasisChoice& choice,
                                                            const FactorOptions& options);
 
 /// The factors of one tensor of one family: `choice.basis` random draws vectors, the other two share V's decomposition.
+/// The choices of a family have the same sides.
 /// @param basis what basis_request asks for, or empty.
 Factors make_factors(runtime::Stream& stream, const UpdateSources& sources, const std::string& tensor,
                      const BasisChoice& choice, const FactorOptions& options, const runtime::linalg::LeftBasis& basis);
 
 /// Peak bytes that `make_factors` needs for a tensor of this shape.
-int64_t factor_workspace_bytes(const runtime::Shape& shape, int64_t finetuned);
+int64_t factor_workspace_bytes(const runtime::Shape& shape, int64_t finetuned, Sides sides = Sides::left);
 /// Bytes that kept factors of this shape hold.
-int64_t factor_bytes(const runtime::Shape& shape, int64_t finetuned);
+int64_t factor_bytes(const runtime::Shape& shape, int64_t finetuned, Sides sides = Sides::left);
 
 }  // namespace subspect::experiments::subspace

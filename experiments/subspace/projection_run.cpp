@@ -50,7 +50,8 @@ class ParallelParts {
       parts_[i] = along_alignment(factors);
       return;
     }
-    if (!parts_[i].defined()) {
+    if (factors.sides == Sides::both) reached_[i] = 0;  // is no sum over the vectors of one side
+    if (reached_[i] == 0) {
       parts_[i] = Tensor::zeros(stream_, sources_.aligned->info(factors.tensor).shape, DType::float32);
     }
     const int64_t k = factors.rank_at(fraction);
@@ -79,10 +80,12 @@ class ParallelParts {
 
 using Columns = std::vector<std::string>;
 
-/// The key columns of every table, which say what model a row is about, after `before` and followed by `after`.
+/// The key columns of every table, which say what model a row is about, after `before`; the side comes last, with
+/// `after` between.
 Columns model_keys(Columns before = {}, const Columns& after = {}) {
   before.insert(before.end(), {"model", "basis", "mode", "fraction", "draw"});
   before.insert(before.end(), after.begin(), after.end());
+  before.emplace_back("side");
   return before;
 }
 
@@ -102,19 +105,29 @@ NamedCells ProjectionCell::key() const {
           {"basis", basis},
           {"mode", mode},
           {"fraction", optional_cell(fraction)},
-          {"draw", optional_cell(draw)}};
+          {"draw", optional_cell(draw)},
+          {"side", side}};
+}
+
+std::string ProjectionCell::sided_basis(std::string_view separator) const {
+  const bool plain = side == "none" || side == name(Sides::left);
+  return plain ? basis : fmt::format("{}{}{}", basis, separator, side);
 }
 
 std::string ProjectionCell::label() const {
   if (!fraction) return model;
-  std::string text = fmt::format("{}-{}-{}-{}", model, basis, mode, *fraction);
+  std::string text = fmt::format("{}-{}-{}-{}", model, sided_basis("-"), mode, *fraction);
   if (basis != name(Basis::top_k)) text += fmt::format("-{}", draw.value_or(0));
   return text;
 }
 
-std::vector<std::string> projection_columns() {
-  return model_keys({}, {"energy_kept", "cosine_task_proj", "cosine_task_align", "gsm8k_flexible", "gsm8k_strict",
-                         "harmfulness", "harmfulness_invalid", "energy_removed"});
+std::vector<std::string> projection_columns(const std::vector<std::string>& scores) {
+  Columns columns = {"energy_kept",  "cosine_task_proj", "cosine_task_align",   "gsm8k_flexible",
+                     "gsm8k_strict", "harmfulness",      "harmfulness_invalid", "energy_removed"};
+  for (const std::string& score : scores) {
+    if (std::find(columns.begin(), columns.end(), score) == columns.end()) columns.push_back(score);
+  }
+  return model_keys({}, columns);
 }
 
 ProjectionRun::ProjectionRun(RunContext& context, ProjectionSettings settings, UpdateSources sources,
@@ -157,20 +170,24 @@ void ProjectionRun::run() {
 }
 
 std::vector<ProjectionRun::Family> ProjectionRun::families() const {
-  Family alignment;
-  std::vector<Family> families;
-  for (const Basis basis : settings_.bases) {
-    for (int64_t draw = 0; draw < (basis == Basis::top_k ? 1 : settings_.draws); ++draw) {
-      const BasisChoice choice{basis, draw, settings_.seed};
-      if (basis == Basis::random) {
-        families.push_back({choice});
-      } else {
-        alignment.push_back(choice);
+  std::vector<Family> all;
+  for (const Sides sides : settings_.sides) {
+    Family alignment;
+    std::vector<Family> random;
+    for (const Basis basis : settings_.bases) {
+      for (int64_t draw = 0; draw < (basis == Basis::top_k ? 1 : settings_.draws); ++draw) {
+        const BasisChoice choice{basis, draw, settings_.seed, sides};
+        if (basis == Basis::random) {
+          random.push_back({choice});
+        } else {
+          alignment.push_back(choice);
+        }
       }
     }
+    if (!alignment.empty()) all.push_back(alignment);
+    all.insert(all.end(), random.begin(), random.end());
   }
-  if (!alignment.empty()) families.insert(families.begin(), alignment);
-  return families;
+  return all;
 }
 
 std::vector<std::pair<std::string, size_t>> ProjectionRun::counted() const {
@@ -195,8 +212,12 @@ std::vector<ProjectionRun::Cell> ProjectionRun::cells(const BasisChoice& choice,
   std::vector<Cell> all;
   for (const double fraction : settings_.fractions) {
     for (const Mode mode : settings_.modes) {
-      const ProjectionCell cell{sources_.finetuned[finetuned]->name(), std::string(name(choice.basis)),
-                                std::string(name(mode)), fraction, choice.draw};
+      const ProjectionCell cell{sources_.finetuned[finetuned]->name(),
+                                std::string(name(choice.basis)),
+                                std::string(name(mode)),
+                                fraction,
+                                choice.draw,
+                                std::string(name(choice.sides))};
       all.push_back({cell, choice, mode, finetuned, fraction});
     }
   }
@@ -274,7 +295,8 @@ int64_t ProjectionRun::budget() const {
 std::vector<Factors> ProjectionRun::make_all_factors(const Family& family) {
   FactorOptions options;
   options.basis = settings_.basis;
-  options.keep = static_cast<bool>(consumer_);
+  const Sides sides = family.front().sides;
+  options.keep = consumer_ || sides == Sides::both;
   for (const double fraction : settings_.fractions) {
     if (splits_by_rank(fraction)) options.largest_fraction = std::max(options.largest_fraction, fraction);
   }
@@ -284,14 +306,14 @@ std::vector<Factors> ProjectionRun::make_all_factors(const Family& family) {
   const auto finetuned = static_cast<int64_t>(sources_.finetuned.size());
   const auto shape = [&](size_t i) { return sources_.aligned->info(tensors_[i]).shape; };
   int64_t kept = 0;
-  for (size_t i = 0; i < tensors_.size(); ++i) kept += factor_bytes(shape(i), finetuned);
+  for (size_t i = 0; i < tensors_.size(); ++i) kept += factor_bytes(shape(i), finetuned, sides);
   const bool spill = options.keep && kept > budget();
   if (spill) {
     context_.log.info("the factors of all tensors need {} MiB, more than memory allows: they are kept on the disk",
                       kept >> 20);
   }
   std::vector<Factors> factors(tensors_.size());
-  auto progress = context_.progress.begin(fmt::format("decompose ({})", name(family.front().basis)),
+  auto progress = context_.progress.begin(fmt::format("decompose ({}, {})", name(family.front().basis), name(sides)),
                                           static_cast<int64_t>(tensors_.size()), "tensors");
   const auto finish = [&](size_t i, const runtime::linalg::LeftBasis& basis) {
     factors[i] = make_factors(context_.stream, sources_, tensors_[i], family.front(), options, basis);
@@ -299,7 +321,8 @@ std::vector<Factors> ProjectionRun::make_all_factors(const Family& family) {
     progress.advance();
   };
   runtime::linalg::for_each_range_within(
-      context_.stream, tensors_.size(), budget(), [&](size_t i) { return factor_workspace_bytes(shape(i), finetuned); },
+      context_.stream, tensors_.size(), budget(),
+      [&](size_t i) { return factor_workspace_bytes(shape(i), finetuned, sides); },
       [&](size_t begin, size_t end) {
         runtime::linalg::for_each_basis(
             context_.stream, end - begin,

@@ -33,6 +33,7 @@ struct PublishedReadings {
 struct ProjectionSettings {
   std::vector<Basis> bases = {Basis::top_k, Basis::random_k, Basis::random};
   std::vector<Mode> modes = {Mode::same, Mode::orth};
+  std::vector<Sides> sides = {Sides::left};
   std::vector<double> fractions = {0.01, 0.25, 0.5, 0.75, 0.99};
   int64_t draws = 1;  ///< of random_k and random
   std::vector<std::string> tensors = {"*"};
@@ -50,10 +51,13 @@ struct ProjectionCell {
   std::string mode = "none";
   std::optional<double> fraction = {};  ///< of projected models, as is
   std::optional<int64_t> draw = {};
+  std::string side = "none";
 
+  /// "top_k", or "top_k/right" on another side than the left: what the statistics and the report call the basis.
+  std::string sided_basis(std::string_view separator = "/") const;
   /// The columns that identify the row.
   NamedCells key() const;
-  /// "useful-top_k-same-0.25", with "-DRAW" for random bases.
+  /// "useful-top_k-same-0.25", with "-DRAW" for random bases, and "-right" or "-both" after the basis.
   std::string label() const;
 };
 
@@ -62,13 +66,13 @@ struct ProjectionCell {
 using ModelConsumer = std::function<NamedCells(const ProjectionCell& cell, const WeightSource& origin,
                                                const model::NamedTensors& weights)>;
 
-/// The columns of results.csv that come first, as the contract names them.
-std::vector<std::string> projection_columns();
+/// The columns of results.csv: those that the contract names, what is among `scores` besides, and the side.
+std::vector<std::string> projection_columns(const std::vector<std::string>& scores = {});
 
 class ProjectionRun {
  public:
   /// Throws Error when the checkpoints do not have the same tensors, UsageError for a glob that matches nothing.
-  /// @param columns of results.csv: projection_columns() and what the consumer adds.
+  /// @param columns of results.csv: projection_columns() of what the consumer adds.
   /// @param consumer may be empty: energies alone, and no weights are ever formed.
   ProjectionRun(RunContext& context, ProjectionSettings settings, UpdateSources sources,
                 const std::vector<std::string>& columns, ModelConsumer consumer);

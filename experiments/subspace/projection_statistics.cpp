@@ -21,7 +21,7 @@ using Values = std::vector<double>;
 
 /// The draws of one model, basis, mode and fraction; unprojected models have the basis "none".
 struct GridCell {
-  std::string model, basis, mode;
+  std::string model, basis, mode;  ///< of a basis on another side than the left: BASIS/SIDE
   std::optional<double> fraction;
   Values energies;                  ///< one a draw
   std::vector<std::string> labels;  ///< of the draws, as the outcomes have them
@@ -36,14 +36,15 @@ std::vector<GridCell> read_grid(const RunDir& dir) {
   for (const Row& row : table.rows()) {
     const auto text = [&](const char* column) { return table.cell(row, column).text(); };
     const auto number = [&](const char* column) { return table.cell(row, column).number(); };
-    ProjectionCell cell{text("model"), text("basis"), text("mode")};
+    ProjectionCell cell{.model = text("model"), .basis = text("basis"), .mode = text("mode"), .side = text("side")};
+    const std::string basis = cell.sided_basis();
     if (table.cell(row, "fraction").is_number()) cell.fraction = number("fraction");
     if (table.cell(row, "draw").is_number()) cell.draw = static_cast<int64_t>(number("draw"));
     auto found = std::find_if(grid.begin(), grid.end(), [&](const GridCell& known) {
       return std::tie(known.model, known.basis, known.mode, known.fraction) ==
-             std::tie(cell.model, cell.basis, cell.mode, cell.fraction);
+             std::tie(cell.model, basis, cell.mode, cell.fraction);
     });
-    if (found == grid.end()) found = grid.insert(found, {cell.model, cell.basis, cell.mode, cell.fraction, {}, {}});
+    if (found == grid.end()) found = grid.insert(found, {cell.model, basis, cell.mode, cell.fraction, {}, {}});
     found->energies.push_back(number("energy_kept"));
     found->labels.push_back(cell.label());
   }

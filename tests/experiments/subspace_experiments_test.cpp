@@ -88,6 +88,23 @@ TEST_F(SubspaceExperiments, EveryModelOfAProjectionIsEvaluated) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "samples" / "useful-top_k-same-0.5.jsonl"));
 }
 
+TEST_F(SubspaceExperiments, ProjectionOnOtherSidesIsEvaluatedAndSaved) {
+  run_yaml<Projection>("run", std::string(projection_yaml) +
+                                  "modes: [same]\nsides: [both, right]\nsave_models: true\nevaluate:\n  - {name: "
+                                  "perplexity, data: texts.jsonl, field: text}\n");
+  const Table results = read("run");
+  EXPECT_EQ(results.size(), 3U + 2U * 2U * 2U);
+  EXPECT_EQ(results.columns().back(), "side");
+  EXPECT_EQ(results.columns()[5], "energy_kept");
+  EXPECT_EQ(results.cell(*results.find({{"model", "base"}}), "side").text(), "none");
+  const NamedCells right = {{"basis", "top_k"}, {"fraction", 0.5}, {"side", "right"}};
+  const NamedCells both = {{"basis", "top_k"}, {"fraction", 0.5}, {"side", "both"}};
+  EXPECT_LT(number(results, both, "energy_kept"), number(results, right, "energy_kept"));
+  EXPECT_NE(number(results, both, "perplexity"), number(results, right, "perplexity"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/models/useful-top_k-right-same-0.5/config.json"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/samples/useful-random-both-same-0.25-0.jsonl"));
+}
+
 TEST_F(SubspaceExperiments, ProjectionConfigErrors) {
   const auto message = [&](const std::string& yaml) {
     try {
@@ -100,6 +117,7 @@ TEST_F(SubspaceExperiments, ProjectionConfigErrors) {
   EXPECT_THAT(message("base: a\naligned: b\nfinetuned: {aligned: c}\n"), HasSubstr("the name 'aligned' is taken"));
   EXPECT_THAT(message("base: a\naligned: b\nfinetuned: {f: c}\nbases: [top]\n"), HasSubstr("top_k"));
   EXPECT_THAT(message("base: a\naligned: b\n"), HasSubstr("finetuned"));
+  EXPECT_THAT(message("base: a\naligned: b\nfinetuned: {f: c}\nsides: [top]\n"), HasSubstr("left, right, both"));
   const Projection odd = read_yaml<Projection>(std::string(projection_yaml) + "tensors: ['*']\n");
   runtime::Log log({.console = false});
   EXPECT_EQ(odd.plan({.device = {}, .log = &log, .planned_model = {}}).warnings.size(), 0U);

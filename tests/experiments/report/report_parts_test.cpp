@@ -98,6 +98,15 @@ TEST(ReportRows, OverlapsOfRightSubspacesAreNotMixedWithLeftOnes) {
   EXPECT_EQ(rows[0].mso, 0.25);
 }
 
+TEST(ReportRows, ProjectionsOnOtherSidesAreBasesOfTheirOwn) {
+  const CsvTable table({"model", "basis", "mode", "side"},
+                       {{"m", "none", "none", "none"}, {"m", "top_k", "same", "left"}, {"m", "top_k", "same", "both"}});
+  const std::vector<ProjectionRow> rows = projection_rows(table);
+  EXPECT_EQ(rows[0].basis, "none");
+  EXPECT_EQ(rows[1].basis, "top_k");
+  EXPECT_EQ(rows[2].basis, "top_k/both");
+}
+
 TEST(ReportRoles, AreToldFromNames) {
   EXPECT_EQ(role_of("useful"), Role::useful);
   EXPECT_EQ(role_of("pure-2"), Role::useful);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,31 @@ TEST(ReportFindings, ProjectionThatShowsNoEffectSaysSo) {
   EXPECT_EQ(finding(findings, "Utility and harmfulness fall").verdict, Verdict::unmeasured);
   EXPECT_EQ(finding(findings, "Removing the alignment's").verdict, Verdict::unmeasured);
   EXPECT_THAT(headline(findings), HasSubstr("1 does not hold, 1 cannot be told from these data and 3 stay open"));
+}
+
+TEST(ReportFindings, OtherSidesBearOnNoClaim) {
+  TemporaryFolder folder;
+  make_projection(folder.path());
+  const std::vector<Finding> left = run_findings(read_run(folder.path()));
+  std::string csv = read_text(folder.path() / "results.csv"), more;
+  for (const std::string side : {"left", "right"}) {
+    std::istringstream lines(csv);
+    for (std::string line; std::getline(lines, line);) {
+      const bool header = line.starts_with("model,");
+      if (header && side == "left") more += line + ",side\n";
+      if (!header && (side == "left" || line.find(",none,") == std::string::npos)) more += line + "," + side + "\n";
+    }
+  }
+  write_text(folder.path() / "results.csv", more);
+  const std::vector<Finding> mixed = run_findings(read_run(folder.path()));
+  ASSERT_EQ(mixed.size(), left.size());
+  for (size_t i = 0; i < left.size(); ++i) EXPECT_EQ(mixed[i].numbers, left[i].numbers);
+  for (size_t at = 0; (at = more.find(",left\n", at)) != std::string::npos;) more.replace(at, 6, ",both\n");
+  write_text(folder.path() / "results.csv", more);
+  const std::vector<Finding> alone = run_findings(read_run(folder.path()));
+  ASSERT_EQ(alone.size(), 1U);
+  EXPECT_EQ(alone[0].verdict, Verdict::fact);
+  EXPECT_THAT(alone[0].numbers, Not(HasSubstr("None of them was evaluated")));
 }
 
 TEST(ReportFindings, ABasisThatNeedsLessEnergyIsNoticed) {

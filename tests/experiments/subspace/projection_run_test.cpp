@@ -263,6 +263,148 @@ TEST_F(ProjectionRuns, RandomBasesSplitTheUpdateAndKeepWhatTheRowsSay) {
             models.at("useful-random-same-0.5-1").at("model.embed_tokens.weight").dense.values);
 }
 
+/// U_k U_k^T D, D W_k W_k^T, or both.
+Dense project_sides(Sides sides, const Dense& v, int64_t k, const Dense& d) {
+  Dense p = d;
+  if (sides != Sides::right) p = project(oracle::decompose(v).u, k, p);
+  if (sides != Sides::left) {
+    const Dense w = oracle::decompose(oracle::transpose(v)).u;
+    p = oracle::transpose(project(w, k, oracle::transpose(p)));
+  }
+  return p;
+}
+
+TEST_F(ProjectionRuns, RightAndBothSidesAgainstTheOracle) {
+  open();
+  ProjectionSettings settings;
+  settings.bases = {Basis::top_k};
+  settings.modes = {Mode::same, Mode::orth};
+  settings.sides = {Sides::left, Sides::right, Sides::both};
+  settings.fractions = {0.25, 0.75, 1.0};
+  const auto models = run_and_collect("run", settings);
+  run("energies", settings);
+  EXPECT_EQ(read("run").columns().back(), "side");
+  EXPECT_EQ(read("run").size(), 4U + 2U * 3U * 3U * 2U);
+  const Table tensors = read("run", "tensors");
+  const Table energies = read("energies", "tensors");
+  for (const Sides sides : settings.sides) {
+    const std::string place = sides == Sides::left ? "" : "-" + std::string(name(sides));
+    for (const double fraction : {0.25, 0.75}) {
+      const Checkpoint& same = models.at(fmt::format("useful-top_k{}-same-{}", place, fraction));
+      const Checkpoint& orth = models.at(fmt::format("useful-top_k{}-orth-{}", place, fraction));
+      for (const auto& item : aligned_) {
+        const Dense d = update(useful_, item.first);
+        const bool is_matrix = item.second.shape.size() > 1;
+        const int64_t k = rank_of_fraction(fraction, std::min(d.rows, d.cols));
+        const Dense truth =
+            is_matrix ? project_sides(sides, alignment(item.first), k, d) : parallel(useful_, item.first, fraction);
+        const Dense p = oracle::difference(same.at(item.first).dense, item.second.dense);
+        const Dense rest = oracle::difference(orth.at(item.first).dense, item.second.dense);
+        const double rounding = 1e-5 * oracle::norm(d) + 1e-6 * oracle::norm(item.second.dense);
+        EXPECT_LT(oracle::norm(oracle::difference(p, truth)), rounding) << item.first << place;
+        EXPECT_LT(oracle::norm(oracle::difference(sum(p, rest), d)), rounding) << item.first << place;
+        NamedCells key = key_of("useful", "top_k", Mode::same, fraction);
+        key.insert(key.end(), {{"tensor", item.first}, {"side", name(sides)}});
+        const double energy = number(tensors, key, "energy_kept");
+        EXPECT_NEAR(energy, inner(truth, truth) / inner(d, d), 1e-6) << item.first << place;
+        EXPECT_EQ(number(energies, key, "energy_kept"), energy) << "without forming models";
+        EXPECT_EQ(number(tensors, key, "rows"), static_cast<double>(d.rows));
+        EXPECT_EQ(number(tensors, key, "cols"), static_cast<double>(d.cols));
+        key[2].second = "orth";
+        EXPECT_NEAR(number(tensors, key, "energy_kept") + energy, 1.0, 1e-9) << "the shares add up";
+      }
+    }
+    // The single direction vec(V) knows no sides.
+    for (const auto& item : aligned_) {
+      EXPECT_EQ(models.at(fmt::format("useful-top_k{}-same-1", place)).at(item.first).dense.values,
+                models.at("useful-top_k-same-1").at(item.first).dense.values);
+    }
+  }
+}
+
+TEST_F(ProjectionRuns, TheRightSideIsTheLeftSideOfTheTranspose) {
+  const auto turned = [](const Checkpoint& checkpoint) {
+    Checkpoint result = checkpoint;
+    for (auto& item : result) {
+      if (item.second.shape.size() < 2) continue;
+      std::swap(item.second.shape[0], item.second.shape[1]);
+      item.second.dense = oracle::transpose(item.second.dense);
+    }
+    return result;
+  };
+  ProjectionSettings settings;
+  settings.bases = {Basis::top_k, Basis::random_k};
+  settings.modes = {Mode::same};
+  settings.fractions = {0.3, 0.6};
+  settings.sides = {Sides::right};
+  open();
+  const auto right = run_and_collect("right", settings);
+  const Table energies = read("right", "tensors");
+  for (Checkpoint* checkpoint : {&base_, &aligned_, &useful_, &harmful_}) *checkpoint = turned(*checkpoint);
+  settings.sides = {Sides::left};
+  open();
+  const auto left = run_and_collect("left", settings);
+  const Table of_transpose = read("left", "tensors");
+  for (const std::string name : {"harmful-top_k{}-same-0.3", "harmful-random_k{}-same-0.6-0"}) {
+    const Checkpoint& expected = left.at(fmt::format(fmt::runtime(name), ""));
+    const Checkpoint back = turned(right.at(fmt::format(fmt::runtime(name), "-right")));
+    for (const auto& item : expected) {
+      const Dense error = oracle::difference(back.at(item.first).dense, item.second.dense);
+      EXPECT_LT(oracle::norm(error), 2e-6 * oracle::norm(item.second.dense)) << name << " " << item.first;
+    }
+  }
+  for (const Row& row : energies.rows()) {
+    NamedCells key;
+    for (const char* column : {"tensor", "model", "basis", "mode", "fraction", "draw"}) {
+      key.emplace_back(column, energies.cell(row, column));
+    }
+    EXPECT_NEAR(energies.cell(row, "energy_kept").number(), number(of_transpose, key, "energy_kept"), 1e-6);
+  }
+}
+
+TEST_F(ProjectionRuns, BothSidesKeepNoMoreThanEither) {
+  open();
+  ProjectionSettings settings;
+  settings.sides = {Sides::left, Sides::right, Sides::both};
+  settings.fractions = {0.1, 0.5, 0.999};
+  settings.modes = {Mode::same};
+  settings.draws = 2;
+  const auto models = run_and_collect("run", settings);
+  const Table tensors = read("run", "tensors");
+  int64_t compared = 0;
+  for (const Row& row : tensors.rows()) {
+    if (tensors.cell(row, "side").text() != "both") continue;
+    NamedCells key;
+    for (const char* column : {"tensor", "model", "basis", "mode", "fraction", "draw"}) {
+      key.emplace_back(column, tensors.cell(row, column));
+    }
+    key.emplace_back("side", "left");
+    const double both = tensors.cell(row, "energy_kept").number(), left = number(tensors, key, "energy_kept");
+    key.back().second = "right";
+    EXPECT_LE(both, std::min(left, number(tensors, key, "energy_kept")) + 1e-6);
+    ++compared;
+    // All vectors of a square matrix span everything: P = D.
+    const std::string tensor = tensors.cell(row, "tensor").text();
+    if (tensor.find("q_proj") != std::string::npos && tensors.cell(row, "fraction").number() > 0.9) {
+      EXPECT_DOUBLE_EQ(both, 1.0);
+      EXPECT_DOUBLE_EQ(left, 1.0);
+    }
+  }
+  EXPECT_EQ(compared, 2 * 5 * 3 * static_cast<int64_t>(aligned_.size()));
+  const std::string square = "model.layers.0.self_attn.q_proj.weight";
+  for (const char* name : {"useful-random-both-same-0.999-1", "useful-top_k-right-same-0.999"}) {
+    const Dense error = oracle::difference(models.at(name).at(square).dense, useful_.at(square).dense);
+    EXPECT_LT(oracle::norm(error), 1e-6 * oracle::norm(useful_.at(square).dense)) << name;
+  }
+  settings.memory_budget = 1000;
+  const auto scarce = run_and_collect("scarce", settings);
+  for (const auto& model : models) {
+    for (const auto& item : model.second) {
+      EXPECT_EQ(item.second.dense.values, scarce.at(model.first).at(item.first).dense.values) << model.first;
+    }
+  }
+}
+
 TEST_F(ProjectionRuns, UntouchedTensorHasNoAlignedDirection) {
   const std::string untouched = "model.layers.0.mlp.up_proj.weight";
   aligned_.at(untouched) = base_.at(untouched);

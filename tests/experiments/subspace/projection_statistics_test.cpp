@@ -39,8 +39,8 @@ class ProjectionStatistics : public testing::SubspaceTest {
   /// aligned 4 of 40, useful 32; top_k and random (two draws) in between, random lower at the same energy.
   void make(int64_t resamples = 300) {
     in_run("run", [&](RunContext& context) {
-      results_ =
-          std::make_unique<Table>(context.dir.table({"model", "basis", "mode", "fraction", "draw", "energy_kept"}));
+      results_ = std::make_unique<Table>(
+          context.dir.table({"model", "basis", "mode", "fraction", "draw", "energy_kept", "side"}));
       OutcomeTable outcomes(context.dir);
       const double nan = std::nan("");
       add(outcomes, {"aligned"}, nan, 4);
@@ -72,6 +72,25 @@ TEST_F(ProjectionStatistics, CellsAreMeansOverTheDrawsWithBothIntervals) {
   EXPECT_GT(number(cells, random, "exact_match_flexible_high"), 7.0 / 40.0);
   EXPECT_LT(number(cells, random, "exact_match_flexible_draws_low"), 0.0) << "two draws say little";
   EXPECT_TRUE(std::isnan(number(cells, {{"basis", "top_k"}}, "energy_low"))) << "one draw has no spread";
+}
+
+TEST_F(ProjectionStatistics, OtherSidesAreBasesOfTheirOwn) {
+  in_run("sides", [&](RunContext& context) {
+    results_ = std::make_unique<Table>(
+        context.dir.table({"model", "basis", "mode", "fraction", "draw", "energy_kept", "side"}));
+    OutcomeTable outcomes(context.dir);
+    add(outcomes, {"aligned"}, std::nan(""), 4);
+    add(outcomes, {"useful", "top_k", "same", 0.5, 0, "left"}, 0.5, 28);
+    add(outcomes, {"useful", "top_k", "same", 0.5, 0, "right"}, 0.4, 12);
+    ScoreIntervals intervals(IntervalConfig{});
+    write_projection_statistics(context.dir, outcomes, intervals);
+    results_.reset();
+  });
+  const Table cells = read("sides", "cells");
+  EXPECT_DOUBLE_EQ(number(cells, {{"basis", "top_k"}}, "exact_match_flexible"), 28.0 / 40.0);
+  EXPECT_DOUBLE_EQ(number(cells, {{"basis", "top_k/right"}}, "exact_match_flexible"), 12.0 / 40.0);
+  const NamedCells pair = {{"family", "bases"}, {"basis", "top_k/right"}, {"against", "top_k"}};
+  EXPECT_DOUBLE_EQ(number(read("sides", "comparisons"), pair, "difference"), -16.0 / 40.0);
 }
 
 TEST_F(ProjectionStatistics, ComparisonsArePairedAndCorrected) {
