@@ -94,17 +94,14 @@ add_library(simt_kernels_host OBJECT ${cuda_host_sources})
 target_include_directories(simt_kernels_host PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(simt_kernels_host PRIVATE subspect_options simt_cuda nlohmann_json::nlohmann_json)
 
-# The runtime as a build with CUDA has it, over the stand-in.
-file(GLOB_RECURSE emulated_runtime_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/*.cpp)
-if(SUBSPECT_NCCL_INCLUDE)
-  list(FILTER emulated_runtime_sources EXCLUDE REGEX "/comm/cuda/without_nccl")
+# The runtime as a build with CUDA has it, over the stand-in: compiled once where this is such a build.
+if(SUBSPECT_WITH_CUDA AND (SUBSPECT_WITH_NCCL OR NOT SUBSPECT_NCCL_INCLUDE))
+  add_library(simt_runtime STATIC $<TARGET_OBJECTS:subspect_runtime>)
+  set_target_properties(simt_runtime PROPERTIES LINKER_LANGUAGE CXX)
 else()
-  list(FILTER emulated_runtime_sources EXCLUDE REGEX "/comm/cuda/nccl")
+  subspect_runtime_sources(emulated_runtime_sources ON "${SUBSPECT_NCCL_INCLUDE}")
+  add_library(simt_runtime STATIC ${emulated_runtime_sources})
 endif()
-if(NOT SUBSPECT_WITH_MPI)
-  list(FILTER emulated_runtime_sources EXCLUDE REGEX "/comm/mpi/")
-endif()
-add_library(simt_runtime STATIC ${emulated_runtime_sources})
 if(SUBSPECT_WITH_MPI)
   target_compile_definitions(simt_runtime PUBLIC SUBSPECT_MPI)
   target_link_libraries(simt_runtime PRIVATE MPI::MPI_CXX)
@@ -127,14 +124,12 @@ gtest_discover_tests(emulated_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 60
 
 # subspect_emulated: the whole program as a build with CUDA has it, over the stand-in. It is for tests, and not installed.
 # Objects and not libraries, since those would bring the runtime that has no CUDA.
-file(GLOB tool_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/cli/*.cpp)
-add_executable(subspect_emulated ${tool_sources} ${PROJECT_SOURCE_DIR}/kernels/registry.cpp
-  $<TARGET_OBJECTS:subspect_experiments> $<TARGET_OBJECTS:subspect_model>
+add_executable(subspect_emulated ${PROJECT_SOURCE_DIR}/kernels/registry.cpp
+  $<TARGET_OBJECTS:subspect_cli> $<TARGET_OBJECTS:subspect_experiments> $<TARGET_OBJECTS:subspect_model>
   $<TARGET_OBJECTS:simt_kernels> $<TARGET_OBJECTS:simt_kernels_host>)
 target_link_libraries(subspect_emulated PRIVATE
-  subspect_options simt_runtime CLI11::CLI11 yaml-cpp PkgConfig::PCRE2 PkgConfig::UTF8PROC OpenSSL::Crypto
+  subspect_options simt_runtime yaml-cpp PkgConfig::PCRE2 PkgConfig::UTF8PROC OpenSSL::Crypto
   SQLite::SQLite3 ${SUBSPECT_ARROW_LIBRARIES})
-target_compile_definitions(subspect_emulated PRIVATE SUBSPECT_VERSION="${PROJECT_VERSION}")
 
 file(GLOB product_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/product/*_test.cpp)
 add_executable(emulated_program_test ${product_tests} ${PROJECT_SOURCE_DIR}/tests/tools/program.cpp)
