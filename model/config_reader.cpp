@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "runtime/error.h"
+#include "runtime/io/json.h"
 
 namespace subspect::model {
 
@@ -54,16 +55,7 @@ ConfigReader::ConfigReader(std::shared_ptr<const Document> document, const json*
 ConfigReader ConfigReader::parse(const std::string& text, std::string where) {
   const auto document = std::make_shared<Document>();
   document->text = text;
-  try {
-    document->root = json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw Error(fmt::format("not valid JSON at byte {}", error.byte), where, "the file is damaged: fetch it again");
-  } catch (const json::exception& error) {
-    throw Error(fmt::format("not valid JSON: {}", error.what()), where, "the file is damaged: fetch it again");
-  }
-  if (!document->root.is_object()) {
-    throw Error("a JSON object is required", where, "the file is damaged: fetch it again");
-  }
+  document->root = runtime::io::parse_json_object(text, where);
   return {document, &document->root, std::move(where), ""};
 }
 

@@ -14,6 +14,7 @@
 #include "model/tokenizer/unicode.h"
 #include "runtime/error.h"
 #include "runtime/io/compressed.h"
+#include "runtime/io/json.h"
 
 namespace subspect::experiments {
 
@@ -35,14 +36,8 @@ std::optional<Format> format_of(const fs::path& path) {
 }
 
 json parse(std::string_view text, const RecordPlace& place) {
-  try {
-    return json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw Error(fmt::format("not valid JSON at character {}", error.byte), place.text(),
-                "each line of a .jsonl file, and the whole of a .json file, must be JSON");
-  } catch (const json::exception& error) {  // a number that no double holds
-    throw Error(fmt::format("not valid JSON: {}", error.what()), place.text(), "correct the file");
-  }
+  return runtime::io::parse_json(text, place.text(),
+                                 "each line of a .jsonl file, and the whole of a .json file, must be JSON");
 }
 
 void check_object(const json& record, const RecordPlace& place) {

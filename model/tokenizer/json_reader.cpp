@@ -69,17 +69,4 @@ std::string JsonPart::text_or(const char* key, const std::string& fallback) cons
   return has(key) ? at(key).text() : fallback;
 }
 
-json parse_json(const std::string& text, const std::string& where) {
-  json root;
-  try {
-    root = json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw Error(fmt::format("not valid JSON at byte {}", error.byte), where, "the file is damaged: fetch it again");
-  } catch (const json::exception& error) {
-    throw Error(fmt::format("not valid JSON: {}", error.what()), where, "the file is damaged: fetch it again");
-  }
-  if (!root.is_object()) throw Error("a JSON object is required", where, "the file is damaged: fetch it again");
-  return root;
-}
-
 }  // namespace subspect::model::tokenizer

@@ -33,7 +33,4 @@ struct JsonPart {
   std::string text_or(const char* key, const std::string& fallback) const;
 };
 
-/// Parses a whole file; `where` names it. Throws Error for text that is not a JSON object.
-nlohmann::json parse_json(const std::string& text, const std::string& where);
-
 }  // namespace subspect::model::tokenizer

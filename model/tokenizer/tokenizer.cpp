@@ -9,6 +9,7 @@
 #include "model/tokenizer/engine.h"
 #include "runtime/error.h"
 #include "runtime/io/files.h"
+#include "runtime/io/json.h"
 
 namespace subspect::model {
 
@@ -45,7 +46,7 @@ const std::string* find_file(const std::vector<File>& files, std::string_view na
 /// Parses a file of the directory; null when it is absent.
 json parse_optional(const std::vector<File>& files, std::string_view name, const std::filesystem::path& directory) {
   const std::string* contents = find_file(files, name);
-  return contents == nullptr ? json() : tokenizer::parse_json(*contents, (directory / name).string());
+  return contents == nullptr ? json() : runtime::io::parse_json_object(*contents, (directory / name).string());
 }
 
 /// A special token as the files name it: a text, or an object with "content".
@@ -112,7 +113,7 @@ struct Tokenizer::Impl {
 
 Tokenizer::Impl::Impl(std::vector<File> contents, const std::filesystem::path& directory)
     : files(std::move(contents)), where((directory / tokenizer_file).string()) {
-  const json root = tokenizer::parse_json(*find_file(files, tokenizer_file), where);
+  const json root = runtime::io::parse_json_object(*find_file(files, tokenizer_file), where);
   const json config = parse_optional(files, config_file, directory);
   const json map = parse_optional(files, special_tokens_file, directory);
   const json added = parse_optional(files, added_tokens_file, directory);
