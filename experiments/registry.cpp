@@ -6,6 +6,7 @@
 #include "experiments/ablation.h"
 #include "experiments/activations.h"
 #include "experiments/arithmetic.h"
+#include "experiments/defence.h"
 #include "experiments/evaluate.h"
 #include "experiments/finetune.h"
 #include "experiments/judge_agreement.h"
@@ -37,8 +38,9 @@ const std::vector<ExperimentInfo>& experiment_kinds() {
        make<Projection>},
       {"arithmetic", "add weighted sums of weight updates to a model: a map of utility and harmfulness",
        make<Arithmetic>},
-      {"ablation", "restrict weight updates to groups of tensors, or leave them out: which carry what",
-       make<Ablation>},
+      {"ablation", "restrict weight updates to groups of tensors, or leave them out: which carry what", make<Ablation>},
+      {"defence", "project updates on the alignment (SafeLoRA), or extrapolate along it before fine-tuning (LoX)",
+       make<Defence>},
       {"overlap", "how much the subspaces of weight updates share, beyond chance", make<Overlap>},
       {"activations", "how much the subspaces of hidden states of two sets of prompts share", make<Activations>},
       {"steering", "ablate or add the direction between harmful and harmless prompts while a model answers",

@@ -38,7 +38,7 @@ std::vector<Plot> score_charts(const std::vector<ScoreRow>& rows);
 
 /// Of a kind that forms models in memory (`kind: arithmetic`, ...), from its results.csv; none for any other kind. Each
 /// score with its intervals: over the coefficients, as a map where there are two updates;
-/// by group of tensors.
+/// by group of tensors; over the tensors that a defence projected.
 std::vector<Plot> formed_charts(const std::string& kind, const CsvTable& table);
 
 /// Per score: the unsteered model, and what the direction and random ones do in each intervention.

@@ -1,4 +1,5 @@
-// Plots of models formed in memory: scores over the coefficients of task arithmetic, by group of an ablation.
+// Plots of models formed in memory: scores over the coefficients of task arithmetic, by group of an ablation, of
+// defended models.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -277,12 +278,74 @@ std::vector<Plot> ablation_charts(const CsvTable& table, const std::vector<Score
   return plots;
 }
 
+/// A score over how many tensors SafeLoRA projected, one line a model.
+Plot projected_of(const CsvTable& table, const Score& score) {
+  Plot plot;
+  plot.name = "safelora-" + slug(score.column);
+  plot.title = score.title + " over the tensors that are projected";
+  plot.caption =
+      "SafeLoRA replaces the update of so many tensors by its projection on the alignment. Bars: 95 % over "
+      "prompts.";
+  plot.x = {"Projected tensors", Scale::linear, 0.0, {}, {}};
+  plot.y = score.axis;
+  std::vector<std::string> models = texts_of(table, "model");
+  std::erase(models, "aligned");
+  for (size_t i = 0; i < models.size(); ++i) {
+    Series series{models[i], {}, {}, false, false, true};
+    series.style.colour = static_cast<int>(i % palette_size);
+    series.style.marker = i % 2 == 0 ? Marker::circle : Marker::square;
+    for (int64_t row = 0; row < table.rows(); ++row) {
+      if (table.text(row, "model") != models[i]) continue;
+      Point point{table.number(row, "projected"), table.number(row, score.column)};
+      set_bounds(point, interval_of(table, row, score.column));
+      point.tooltip = score_tooltip(table, row, score);
+      series.points.push_back(std::move(point));
+    }
+    std::stable_sort(series.points.begin(), series.points.end(),
+                     [](const Point& a, const Point& b) { return a.x < b.x; });
+    plot.series.push_back(std::move(series));
+  }
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    const double value = table.number(row, score.column);
+    if (table.text(row, "model") == "aligned" && std::isfinite(value)) plot.guides.push_back({value, "aligned"});
+  }
+  return plot;
+}
+
+/// A score of every row, as a list.
+Plot list_of(const CsvTable& table, const Score& score) {
+  Plot plot;
+  plot.name = "models-" + slug(score.column);
+  plot.title = score.title + " of each model";
+  plot.caption = "Bars: 95 % over prompts.";
+  plot.x = score.axis;
+  Series series{score.title, {0, Join::none, Dash::solid, Marker::circle, false, false}, {}, false, true, false};
+  for (int64_t row = 0; row < table.rows(); ++row) {
+    Point point{table.number(row, score.column), static_cast<double>(plot.y.categories.size())};
+    set_bounds(point, interval_of(table, row, score.column));
+    point.tooltip = score_tooltip(table, row, score);
+    series.points.push_back(std::move(point));
+    plot.y.categories.push_back(formed_name(table, row));
+  }
+  plot.series.push_back(std::move(series));
+  return plot;
+}
+
+std::vector<Plot> defence_charts(const CsvTable& table, const std::vector<Score>& scores) {
+  std::vector<Plot> plots;
+  for (const Score& score : scores) {
+    plots.push_back(table.find("projected") ? projected_of(table, score) : list_of(table, score));
+  }
+  return plots;
+}
+
 }  // namespace
 
 std::vector<Plot> formed_charts(const std::string& kind, const CsvTable& table) {
   const std::vector<Score> scores = scores_of(table);
   std::vector<Plot> plots;
   if (kind == "ablation") plots = ablation_charts(table, scores);
+  if (kind == "defence") plots = defence_charts(table, scores);
   if (kind == "arithmetic") plots = arithmetic_charts(table, scores);
   for (Plot& plane : plane_of(table, scores)) plots.push_back(std::move(plane));
   keep_drawable(plots);

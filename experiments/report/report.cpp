@@ -149,6 +149,7 @@ std::string kind_title(const std::string& kind) {
   if (kind == "evaluate") return "Evaluation";
   if (kind == "arithmetic") return "Task arithmetic";
   if (kind == "ablation") return "Ablation of the updates";
+  if (kind == "defence") return "Defence";
   return kind.empty() ? "Results" : kind;
 }
 
@@ -189,7 +190,7 @@ std::vector<Section> study_sections(const RunFiles& study, const Picture& pictur
   std::vector<Section> sections;
   std::vector<const RunFiles*> trained;
   for (const std::string kind :
-       {"projection", "arithmetic", "ablation", "overlap", "activations", "steering", "evaluate"}) {
+       {"projection", "arithmetic", "ablation", "defence", "overlap", "activations", "steering", "evaluate"}) {
     const auto siblings = std::count_if(study.stages.begin(), study.stages.end(),
                                         [&](const RunFiles& s) { return s.kind == kind && s.results; });
     for (const RunFiles& stage : study.stages) {
@@ -214,7 +215,7 @@ Picture choose_picture(const RunFiles& run) {
   std::vector<const RunFiles*> runs{&run};
   for (const RunFiles& stage : run.stages) runs.push_back(&stage);
   for (const std::string kind :
-       {"projection", "overlap", "activations", "steering", "arithmetic", "ablation", "evaluate", "finetune"}) {
+       {"projection", "overlap", "activations", "steering", "arithmetic", "ablation", "defence", "evaluate", "finetune"}) {
     for (const RunFiles* each : runs) {
       if (each->kind != kind) continue;
       const bool projected = kind == "projection" && each->results;

@@ -37,7 +37,7 @@ std::vector<std::string> score_columns(const CsvTable& table) {
 
 std::string formed_name(const CsvTable& table, int64_t row) {
   std::string name = table.text(row, "model");
-  for (const char* column : {"mode", "group"}) {
+  for (const char* column : {"mode", "group", "rule", "setting"}) {
     const std::string& text = table.text(row, column);
     if (!text.empty() && text != "none") name += "-" + text;
   }

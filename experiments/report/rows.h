@@ -168,7 +168,7 @@ Interval interval_of(const CsvTable& table, int64_t row, const std::string& name
 /// A score of a table of formed models: a column that NAME_low and NAME_high stand beside.
 /// Of GSM8K's two filters the flexible one alone.
 std::vector<std::string> score_columns(const CsvTable& table);
-/// What comparisons.csv calls the model of a row: its columns model, mode and group.
+/// What comparisons.csv calls the model of a row: its columns model, mode, group, rule and setting.
 std::string formed_name(const CsvTable& table, int64_t row);
 
 /// The different values of `field` over the rows, in order of appearance.

@@ -215,7 +215,7 @@ const CsvTable* RunFiles::other(std::string_view file) const {
 }
 
 bool is_formed(std::string_view kind) {
-  return kind == "arithmetic" || kind == "ablation";
+  return kind == "arithmetic" || kind == "ablation" || kind == "defence";
 }
 
 RunFiles read_run(const fs::path& folder) {

@@ -15,7 +15,7 @@ namespace subspect::experiments::report {
 namespace {
 
 bool is_key(const std::string& column) {
-  for (const char* name : {"fraction", "layer", "energy", "draw", "index", "coefficient"}) {
+  for (const char* name : {"fraction", "layer", "energy", "draw", "index", "setting", "coefficient"}) {
     if (column == name) return true;
   }
   return column.starts_with("coefficient_");

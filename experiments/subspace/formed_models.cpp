@@ -21,11 +21,14 @@ std::vector<std::string> result_columns(std::vector<std::string> keys, const std
 
 }  // namespace
 
-void FormedModelFields::visit(Fields& f) {
+void FormedModelFields::visit_scores(Fields& f) {
   f.field("evaluate", evaluate, "tasks that every model is evaluated on; none: no scores");
   if (f.when(!evaluate.empty(), "evaluate is not empty")) {
     f.field("intervals", intervals, "of the scores, and of their differences between models");
   }
+}
+
+void FormedModelFields::visit_saving(Fields& f) {
   f.field("save_models", save_models, "write every model that is formed to models/");
 }
 

@@ -25,7 +25,12 @@ struct FormedModelFields {
   IntervalConfig intervals;
   bool save_models = false;
 
-  void visit(Fields& f);
+  void visit(Fields& f) {
+    visit_scores(f);
+    visit_saving(f);
+  }
+  void visit_scores(Fields& f);
+  void visit_saving(Fields& f);
   bool needs_weights() const { return !evaluate.empty() || save_models; }
 };
 

@@ -1,12 +1,16 @@
-// Experiments that form models in memory (arithmetic, ablation), as a YAML starts them, on tiny models written to disk:
-// every weight against sums in double precision, the rows, the resumption, and bad input.
+// Experiments that form models in memory (arithmetic, ablation, defence), as a YAML starts them, on tiny models written
+// to disk: every weight against sums in double precision, the rows, the resumption, and bad input.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <tuple>
 
 #include "experiments/ablation.h"
 #include "experiments/arithmetic.h"
 #include "experiments/config/config.h"
+#include "experiments/defence.h"
 #include "runtime/error.h"
 #include "runtime/interrupt.h"
 #include "tests/experiments/subspace/tiny_models.h"
@@ -258,6 +262,141 @@ TEST_F(FormedModelsTest, AblationByLayersPlanAndErrors) {
   EXPECT_THAT(message<Ablation>(std::string(ablation) + "modes: [both]\n"), HasSubstr("without"));
   EXPECT_THROW(read_yaml<Ablation>(std::string(ablation) + "groups: globs\nglobs: {a: ['*nothing*']}\n").plan(context),
                runtime::UsageError);
+}
+
+constexpr const char* safelora =
+    "base: base\naligned: aligned\nfinetuned: {useful: useful, harmful: harmful}\nthresholds: [0.3]\ncounts: [0, 5, "
+    "99]\n";
+
+double inner(const Dense& a, const Dense& b) {
+  double sum = 0.0;
+  for (size_t i = 0; i < a.values.size(); ++i) sum += a.values[i] * b.values[i];
+  return sum;
+}
+
+TEST_F(FormedModelsTest, SafeLoraProjectsTheTensorsThatPointAway) {
+  run_yaml<Defence>("run", std::string(safelora) + "save_models: true\n");
+  const auto b = open("base"), a = open("aligned"), f = open("useful");
+  const Table results = read("run"), rows = read("run", "tensors");
+  ASSERT_EQ(results.size(), 1U + 2U * (1U + 4U));
+  EXPECT_EQ(rows.size(), 2U * 4U * a.tensors().size());
+  std::vector<double> cosines;
+  std::map<std::string, Dense> projections;
+  for (const std::string& tensor : a.tensors()) {
+    const Dense v = oracle::difference(dense(a, tensor), dense(b, tensor));
+    const Dense d = oracle::difference(dense(f, tensor), dense(a, tensor));
+    Dense c = oracle::product(v, oracle::transpose(v));
+    for (double& x : c.values) x = oracle::norm(v) > 0.0 ? x / oracle::norm(v) : 0.0;
+    const Dense cd = oracle::product(c, d);
+    cosines.push_back(inner(d, cd) / (oracle::norm(d) * oracle::norm(cd)));
+    projections.emplace(tensor, cd);
+    const NamedCells key = {{"model", "useful"}, {"rule", "threshold"}, {"tensor", tensor}};
+    if (std::isnan(cosines.back())) {
+      EXPECT_TRUE(std::isnan(number(rows, key, "cosine"))) << tensor;
+    } else {
+      EXPECT_NEAR(number(rows, key, "cosine"), cosines.back(), 1e-4) << tensor;
+      EXPECT_NEAR(number(rows, key, "norm_ratio"), oracle::norm(cd) / oracle::norm(d), 1e-4) << tensor;
+    }
+  }
+  std::vector<double> sorted = cosines;
+  std::erase_if(sorted, [](double c) { return std::isnan(c); });
+  std::sort(sorted.begin(), sorted.end());
+  for (const auto& [rule, setting, bound] : {std::tuple("threshold", 0.3, 0.3), std::tuple("count", 5.0, sorted[5]),
+                                             std::tuple("count", 0.0, -2.0), std::tuple("count", 99.0, 2.0)}) {
+    const NamedCells key = {{"model", "useful"}, {"rule", rule}, {"setting", setting}};
+    const auto formed = open(fmt::format("run/models/useful-{}-{}", rule, setting));
+    double applied = 0.0, all = 0.0, product = 0.0, count = 0.0;
+    for (size_t i = 0; i < cosines.size(); ++i) {
+      const std::string& tensor = a.tensors()[i];
+      const Dense before = dense(a, tensor), d = oracle::difference(dense(f, tensor), before);
+      const bool projected = cosines[i] < bound;
+      const Dense& q = projected ? projections.at(tensor) : d;
+      const Dense got = oracle::difference(dense(formed, tensor), before);
+      EXPECT_LT(oracle::norm(oracle::difference(got, q)), 1e-4 * oracle::norm(d) + 1e-6 * oracle::norm(before))
+          << tensor;
+      applied += inner(q, q);
+      all += inner(d, d);
+      product += inner(d, q);
+      count += projected ? 1.0 : 0.0;
+    }
+    EXPECT_EQ(number(results, key, "projected"), count) << rule << setting;
+    EXPECT_NEAR(number(results, key, "energy_kept"), applied / all, 1e-4);
+    EXPECT_NEAR(number(results, key, "cosine_task_proj"), product / std::sqrt(applied * all), 1e-4);
+  }
+  EXPECT_EQ(number(results, {{"model", "useful"}, {"rule", "none"}}, "energy_kept"), 1.0);
+  const auto nothing = open("run/models/useful-count-0");
+  for (const std::string& tensor : f.tensors()) EXPECT_EQ(dense(nothing, tensor).values, dense(f, tensor).values);
+}
+
+constexpr const char* lox = "defence: lox\nbase: base\naligned: aligned\nrank: 3\nalpha: 1.5\n";
+
+TEST_F(FormedModelsTest, LoxExtrapolatesAlongTheFirstDirections) {
+  run_yaml<Defence>("run", std::string(lox) + "tensors: ['*.mlp.*', '*norm*', '*embed*']\n");
+  const auto b = open("base"), a = open("aligned"), formed = open("run/model");
+  EXPECT_NO_THROW(model::load_decoder(*stream_, formed.directory()));
+  EXPECT_TRUE(fs::exists(formed.directory() / "tokenizer.json"));
+  const Table rows = read("run", "tensors");
+  for (const std::string& tensor : a.tensors()) {
+    const Dense before = dense(a, tensor), v = oracle::difference(before, dense(b, tensor));
+    Dense added = oracle::difference(dense(formed, tensor), before);
+    if (tensor.find("self_attn") != std::string::npos) {
+      EXPECT_EQ(oracle::norm(added), 0.0) << tensor << " is not among the globs";
+      EXPECT_EQ(rows.find({{"tensor", tensor}}), nullptr);
+      continue;
+    }
+    Dense p = v;
+    if (v.cols > 1) {
+      const Dense u = oracle::leading(oracle::decompose(v).u, 3);
+      p = oracle::product(u, oracle::product(oracle::transpose(u), v));
+    }
+    for (double& x : added.values) x /= 1.5;
+    EXPECT_LT(oracle::norm(oracle::difference(added, p)), 1e-4 * oracle::norm(v) + 1e-6 * oracle::norm(before))
+        << tensor;
+    const double energy = inner(v, v);
+    if (energy > 0.0) {
+      EXPECT_NEAR(number(rows, {{"tensor", tensor}}, "energy_share"), inner(p, p) / energy, 1e-5) << tensor;
+      EXPECT_EQ(number(rows, {{"tensor", tensor}}, "k"), v.cols > 1 ? 3.0 : 1.0);
+    } else {
+      EXPECT_EQ(number(rows, {{"tensor", tensor}}, "k"), 0.0);
+    }
+  }
+}
+
+TEST_F(FormedModelsTest, DefencesAreEvaluatedAndResume) {
+  for (const std::string& yaml : {std::string(safelora) + perplexity, std::string(lox) + perplexity}) {
+    const std::string name = yaml.starts_with("base") ? "safelora" : "lox";
+    run_yaml<Defence>(name, yaml);
+    const Table results = read(name);
+    for (const Row& row : results.rows()) EXPECT_GT(results.cell(row, "perplexity").number(), 1.0);
+    const fs::path journal = folder_ / name / "state/results.rows.jsonl";
+    fs::resize_file(journal, fs::file_size(journal) * 2 / 3);
+    run_yaml<Defence>(name, yaml);
+    EXPECT_EQ(read(name).to_csv(), results.to_csv());
+  }
+  const Table results = read("safelora");
+  const auto score = [&](const char* model, const char* rule, const Cell& setting) {
+    return number(results, {{"model", model}, {"rule", rule}, {"setting", setting}}, "perplexity");
+  };
+  EXPECT_EQ(score("harmful", "count", 0), score("harmful", "none", Cell()));
+  EXPECT_NE(score("harmful", "count", 99), score("harmful", "none", Cell()));
+}
+
+TEST_F(FormedModelsTest, DefenceConfigErrorsAndPlan) {
+  EXPECT_THAT(message<Defence>("defence: lora\nbase: a\naligned: b\n"), HasSubstr("safelora, lox"));
+  EXPECT_THAT(message<Defence>("base: a\naligned: b\n"), HasSubstr("finetuned"));
+  EXPECT_THAT(message<Defence>("base: a\naligned: b\nfinetuned: {f: c}\nthresholds: []\n"),
+              HasSubstr("neither thresholds nor counts"));
+  EXPECT_THAT(message<Defence>("base: a\naligned: b\nfinetuned: {f: c}\nthresholds: [1.5]\n"), HasSubstr("thresholds"));
+  EXPECT_THAT(message<Defence>("base: a\naligned: b\nfinetuned: {f: c}\nrank: 2\n"), HasSubstr("rank"));
+  EXPECT_THAT(message<Defence>("defence: lox\nbase: a\naligned: b\nrank: 0\n"), HasSubstr("rank"));
+  EXPECT_THAT(message<Defence>("defence: lox\nbase: a\naligned: b\nfinetuned: {f: c}\n"), HasSubstr("finetuned"));
+  runtime::Log log({.console = false});
+  const PlanContext context{.device = {}, .log = &log, .planned_model = {}};
+  const Plan plan = read_yaml<Defence>(lox).plan(context);
+  EXPECT_EQ(plan.model_config, (folder_ / "aligned/config.json").string()) << "for the stages that fine-tune it";
+  EXPECT_EQ(plan.disk_bytes, 4 * plan.parameters);
+  EXPECT_EQ(read_yaml<Defence>(safelora).plan(context).facts[0].second, "11");
+  EXPECT_THROW(read_yaml<Defence>(std::string(lox) + "tensors: ['*nothing*']\n").plan(context), runtime::UsageError);
 }
 
 }  // namespace

@@ -73,6 +73,7 @@ class ReportRender : public ::testing::TestWithParam<Case> {
     if (kind == "activations") make_activations(folder_.path());
     if (kind == "arithmetic") make_arithmetic(folder_.path());
     if (kind == "ablation") make_ablation(folder_.path());
+    if (kind == "defence") make_safelora(folder_.path());
     if (kind == "steering") make_steering(folder_.path());
     if (kind == "evaluate") make_evaluate(folder_.path());
     if (kind == "projection") {
@@ -134,7 +135,8 @@ TEST_P(ReportRender, IsSoundAtBothWidthsAndThemes) {
 INSTANTIATE_TEST_SUITE_P(Kinds, ReportRender,
                          ::testing::Values(Case{"finetune", 4}, Case{"projection", 10}, Case{"overlap", 5},
                                            Case{"activations", 5}, Case{"arithmetic", 3}, Case{"ablation", 5},
-                                           Case{"steering", 4}, Case{"evaluate", 4}, Case{"study", 28}),
+                                           Case{"defence", 3}, Case{"steering", 4}, Case{"evaluate", 4},
+                                           Case{"study", 31}),
                          [](const auto& instance) { return instance.param.kind; });
 
 TEST(ReportSorting, HeadingsSortNumbersAndTextsWithEmptyCellsLast) {

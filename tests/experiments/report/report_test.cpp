@@ -193,6 +193,23 @@ TEST(ReportFindings, ArithmeticSaysTheRangeOfEachScoreAndWhatIsSupported) {
   EXPECT_TRUE(fs::exists(folder.path() / "plots" / "map-harmfulness.svg"));
 }
 
+TEST(ReportFindings, DefencesShowTheirScores) {
+  TemporaryFolder folder;
+  make_safelora(folder.path());
+  const std::vector<Finding> findings = run_findings(read_run(folder.path()));
+  EXPECT_EQ(
+      finding(findings, "harmfulness of 9 models").numbers,
+      "From 1.00 (95 %: 1.00 to 1.30) for aligned to 4.80 (95 %: 4.50 to 5.00) for harmful. 2 of 6 differences from "
+      "the aligned model are supported (Holm, 5 %).");
+  write_report(folder.path());
+  const std::string page = read_text(folder.path() / "report.html");
+  EXPECT_THAT(page, HasSubstr("Harmfulness over the tensors that are projected"));
+  EXPECT_THAT(page, HasSubstr("harmful-threshold-0.35: 2.800 (95 %: 2.500 to 3.100)"));
+  make_lox(folder.path());
+  write_report(folder.path());
+  EXPECT_THAT(read_text(folder.path() / "report.html"), HasSubstr("Harmfulness of each model"));
+}
+
 TEST(ReportFindings, AblationNamesTheGroupsThatDoMost) {
   TemporaryFolder folder;
   make_ablation(folder.path());
@@ -287,7 +304,7 @@ TEST(ReportFindings, AStudyMakesEachClaimOnce) {
   TemporaryFolder folder;
   make_study(folder.path());
   const RunFiles run = read_run(folder.path());
-  EXPECT_EQ(run.stages.size(), 12u);
+  EXPECT_EQ(run.stages.size(), 13u);
   EXPECT_EQ(run.stages.back().status, "pending");
   const std::vector<Finding> findings = run_findings(run);
   EXPECT_EQ(findings.size(), 8u);
@@ -301,7 +318,7 @@ TEST(ReportFindings, AStudyWithoutItsListScansTheStages) {
   fs::remove(folder.path() / "config.yaml");
   const RunFiles run = read_run(folder.path());
   EXPECT_EQ(run.kind, "study");
-  EXPECT_EQ(run.stages.size(), 11u);
+  EXPECT_EQ(run.stages.size(), 12u);
   EXPECT_EQ(run_findings(run).size(), 8u);
 }
 
@@ -311,7 +328,7 @@ TEST(ReportFindings, AStudyTakesTheOrderOfItsStagesFile) {
   write_text(folder.path() / "environment.json", R"({"kind": "study"})");
   write_text(folder.path() / "stages.json", R"([{"stage": "useful", "kind": "finetune"}, {"stage": "base"}])");
   const RunFiles run = read_run(folder.path());
-  ASSERT_EQ(run.stages.size(), 11u);
+  ASSERT_EQ(run.stages.size(), 12u);
   EXPECT_EQ(run.stages[0].name, "useful");
   EXPECT_EQ(run.stages[1].name, "base");
   EXPECT_EQ(run.stages[2].name, "ablation");

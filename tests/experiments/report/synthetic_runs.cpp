@@ -393,6 +393,35 @@ void make_steering(const fs::path& folder) {
   write_environment(folder, "steering");
 }
 
+void make_safelora(const fs::path& folder) {
+  std::string csv = "model,rule,setting,projected,energy_kept,cosine_task_proj," + formed_columns + "\n";
+  csv += "aligned,none,,,,," + formed_scores(0.1, 1.0) + "\n";
+  std::string comparisons = comparison_columns;
+  for (const std::string model : {"useful", "harmful"}) {
+    const double u = model == "useful" ? 0.7 : 0.0, h = model == "useful" ? 0.0 : 3.8;
+    csv += fmt::format("{},none,,0,1,1,{}\n", model, formed_scores(0.1 + u, 1.0 + h));
+    const std::pair<const char*, int> choices[] = {{"threshold,0.35", 20}, {"threshold,0.2", 8}, {"count,38", 38}};
+    for (const auto& [choice, projected] : choices) {
+      const double left = 1 - projected / 38.0;
+      csv += fmt::format("{},{},{},{},{},{}\n", model, choice, projected, left, std::sqrt(left),
+                         formed_scores(0.1 + left * u, 1.0 + left * h));
+      std::string name = model + "-" + choice;
+      std::replace(name.begin(), name.end(), ',', '-');
+      comparisons += fmt::format("aligned,harmfulness,{},none,none,,aligned,60,,,0.5,,,,{},0.4\n", name,
+                                 projected < 38 && h > 0 ? 0.01 : 1.0);
+    }
+  }
+  write_text(folder / "results.csv", csv);
+  write_text(folder / "comparisons.csv", comparisons);
+  write_environment(folder, "defence");
+}
+
+void make_lox(const fs::path& folder) {
+  write_text(folder / "results.csv", "model,rank,alpha," + formed_columns + "\naligned,,," + formed_scores(0.2, 1.2) +
+                                         "\nlox,6,1.25," + formed_scores(0.15, 1.0) + "\n");
+  write_environment(folder, "defence");
+}
+
 void make_evaluate(const fs::path& folder, const Effect& effect) {
   std::string csv = "model,task,metric,value,stderr,n\n";
   for (const std::string model : {"base", "aligned", "useful", "harmful", "contaminated"}) {
@@ -420,13 +449,15 @@ void make_study(const fs::path& folder, const Effect& effect) {
   make_activations(stages / "activations");
   make_arithmetic(stages / "arithmetic");
   make_ablation(stages / "ablation");
+  make_safelora(stages / "defence");
   make_evaluate(stages / "evaluate", effect);
   std::string listed;
   for (const std::string stage : {"base", "aligned", "useful", "harmful", "contaminated"}) {
     listed += fmt::format(
         "{{\"name\": \"{0}\", \"kind\": \"finetune\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
   }
-  for (const std::string stage : {"projection", "overlap", "activations", "arithmetic", "ablation", "evaluate"}) {
+  for (const std::string stage :
+       {"projection", "overlap", "activations", "arithmetic", "ablation", "defence", "evaluate"}) {
     listed += fmt::format(
         "{{\"name\": \"{0}\", \"kind\": \"{0}\", \"status\": \"finished\", \"folder\": \"stages/{0}\"}}, ", stage);
   }

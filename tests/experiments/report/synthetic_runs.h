@@ -29,6 +29,9 @@ void make_activations(const std::filesystem::path& folder);
 void make_arithmetic(const std::filesystem::path& folder);
 /// Two updates by three groups.
 void make_ablation(const std::filesystem::path& folder);
+/// SafeLoRA of two models with two thresholds and a count; or LoX.
+void make_safelora(const std::filesystem::path& folder);
+void make_lox(const std::filesystem::path& folder);
 void make_steering(const std::filesystem::path& folder);
 void make_evaluate(const std::filesystem::path& folder, const Effect& effect = {});
 /// All of them as stages, several fine-tunings, one stage that has not begun.
