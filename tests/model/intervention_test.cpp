@@ -8,8 +8,10 @@
 #include "model/checkpoint.h"
 #include "model/generation/generate.h"
 #include "runtime/error.h"
+#include "runtime/io/safetensors.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/random.h"
+#include "tests/fidelity.h"
 #include "tests/model/model_fixtures.h"
 
 namespace subspect::model {
@@ -182,6 +184,39 @@ TEST_P(InterventionTest, GenerationWithTheCacheEqualsWholeSequences) {
 
 INSTANTIATE_TEST_SUITE_P(Models, InterventionTest,
                          ::testing::Values("llama2", "llama_bias", "qwen2", "qwen3", "mistral", "seed_oss"),
+                         [](const auto& model) { return model.param; });
+
+/// What Transformers computes with hooks (tools/fixtures/steering_hooks.py).
+class SteeringHooks : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(SteeringHooks, LogitsAndGreedyTokens) {
+  const auto golden = runtime::io::SafetensorsFile::open(std::filesystem::path(SUBSPECT_SOURCE_DIR) / "tests" /
+                                                         "fixtures" / "steering" / (GetParam() + ".safetensors"));
+  Decoder decoder = load_decoder(cpu(), testing::fixture(GetParam()), DType::float32);
+  const auto direction = golden.tensor("direction").to_host<float>(cpu());
+  const std::vector<std::pair<std::string, Intervention>> interventions = {
+      {"ablate", Intervention::ablate(cpu(), direction, DType::float32)},
+      {"add", Intervention::add(cpu(), direction, 1, DType::float32)}};
+  const std::vector<int32_t> ids = golden.tensor("ids").to_host<int32_t>(cpu());
+  const std::vector<std::vector<int32_t>> prompts = {golden.tensor("prompt").to_host<int32_t>(cpu())};
+  for (const auto& [name, intervention] : interventions) {
+    const std::vector<Document> document = {{.ids = ids, .targets = {}}};
+    const Tensor hidden = decoder.forward({cpu()}, pack(cpu(), document), {.intervention = &intervention}).value;
+    tests::expect_within("Transformers with hooks: logits while a direction is ablated or added (relative)",
+                         testing::relative_error(decoder.logits(cpu(), hidden), golden.tensor(name + ".logits")), 1e-5,
+                         name);
+    GenerationOptions options{.max_new_tokens = 16, .eos_ids = decoder.config().eos_ids};
+    options.intervention = &intervention;
+    const std::vector<int32_t> expected = golden.tensor(name + ".greedy").to_host<int32_t>(cpu());
+    const std::vector<int32_t> tokens = generate(cpu(), decoder, nullptr, prompts, options)[0].tokens;
+    EXPECT_EQ(tokens, expected) << name;
+    tests::expect_within("Transformers with hooks: ids of greedy generation while a direction is ablated or added",
+                         tokens == expected ? 0.0 : 1.0, 0.0, name);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, SteeringHooks,
+                         ::testing::Values("llama_bias", "qwen2", "qwen3", "mistral", "seed_oss"),
                          [](const auto& model) { return model.param; });
 
 TEST(Interventions, InBfloat16LittleIsLeftOfTheProjection) {
