@@ -73,8 +73,10 @@ Plan Ablation::plan(const PlanContext& context) const {
   std::optional<size_t> count;  // of the groups, as far as it is known before the models are made
   if (opened) count = groups(opened->front()).size();
   if (groups_ == "globs") count = globs_.size();
-  if (const auto config = context.decoder_config(aligned_); config && !count && groups_ == "layers") {
-    count = static_cast<size_t>(config->layers + (config->tied_embeddings ? 2 : 3));
+  if (const auto config = context.decoder_config(aligned_); config && !count) {
+    const size_t outside = config->tied_embeddings ? 2 : 3;  // embeddings, norms (or the last one), output projection
+    constexpr size_t matrices = 7;                           // of a block: model/architectures/architecture.h
+    count = outside + (groups_ == "layers" ? static_cast<size_t>(config->layers) : matrices);
   }
   plan.facts.emplace_back("groups", count ? std::to_string(*count) : "not known before the models are made");
   const size_t models = 1 + finetuned_.size() * (1 + modes_.size() * count.value_or(0));

@@ -255,7 +255,13 @@ TEST_F(FormedModelsTest, AblationByLayersPlanAndErrors) {
       yaml, [&](Fields& f) { later.visit(f); }, options);
   context.planned_model = [&](const Path&) { return (folder_ / "aligned/config.json").string(); };
   EXPECT_EQ(later.plan(context).facts, plan.facts);
+  const std::string modules = std::string(ablation) + "groups: modules\n";
+  Ablation later_modules;
+  read_fields(
+      parse_document(modules, "configuration", folder_), [&](Fields& f) { later_modules.visit(f); }, options);
+  const auto planned_facts = later_modules.plan(context).facts;
   context.planned_model = {};
+  EXPECT_EQ(read_yaml<Ablation>(modules).plan(context).facts, planned_facts) << "as the tensors say";
   EXPECT_THAT(message<Ablation>(std::string(ablation) + "groups: heads\n"), HasSubstr("modules"));
   EXPECT_THAT(message<Ablation>(std::string(ablation) + "groups: globs\n"), HasSubstr("globs"));
   EXPECT_THAT(message<Ablation>(std::string(ablation) + "globs: {a: ['*']}\n"), HasSubstr("globs"));
