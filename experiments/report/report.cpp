@@ -214,8 +214,8 @@ std::vector<Section> study_sections(const RunFiles& study, const Picture& pictur
 Picture choose_picture(const RunFiles& run) {
   std::vector<const RunFiles*> runs{&run};
   for (const RunFiles& stage : run.stages) runs.push_back(&stage);
-  for (const std::string kind :
-       {"projection", "overlap", "activations", "steering", "arithmetic", "ablation", "defence", "evaluate", "finetune"}) {
+  for (const std::string kind : {"projection", "overlap", "activations", "steering", "arithmetic", "ablation",
+                                 "defence", "evaluate", "finetune"}) {
     for (const RunFiles* each : runs) {
       if (each->kind != kind) continue;
       const bool projected = kind == "projection" && each->results;

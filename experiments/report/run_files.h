@@ -31,7 +31,7 @@ struct Metrics {
 struct RunFiles {
   std::filesystem::path folder;
   std::string name;      ///< of the stage, or of the folder
-  std::string kind;      ///< finetune, projection, overlap, activations, evaluate, arithmetic, ablation, defence, study, or "" if unknown
+  std::string kind;      ///< of the experiment, "study", or "" where that is not known
   std::string status;    ///< as environment.json says, or ""
   std::string copy_of;   ///< of a stage that a study's seeds repeat: its name in the study; else ""
   std::string seeds_of;  ///< of a mean over seeds (`folded_stages`): that name; else ""
