@@ -89,7 +89,8 @@ Plan Steering::plan(const PlanContext& context) const {
   }
   const int64_t prompts = config_.prompts.harmful.count + config_.prompts.harmless.count;
   plan.facts.emplace_back("prompts", std::to_string(prompts));
-  size_t layers = config_.layers.all ? 1 : config_.layers.value.size();
+  const size_t layers = config_.layers.all ? 1 : config_.layers.value.size();
+  const size_t rows = subspace::steering_rows(config_, std::vector<int64_t>(layers)).size();
   if (const auto known = context.decoder_config(config_.model)) {
     const size_t candidates = config_.candidates(known->layers).size();
     plan.steps.push_back(fmt::format("take {} directions from {} prompts{}", candidates, prompts,
@@ -101,8 +102,8 @@ Plan Steering::plan(const PlanContext& context) const {
                             .total();
     plan.flops = 2.0 * static_cast<double>(plan.parameters) * static_cast<double>(prompts) * 64.0 *
                  static_cast<double>(2 + candidates);  // 64 tokens each, guessed
+    plan.flops += static_cast<double>(rows) * evaluation_flops(context, config_.evaluate, *known);
   }
-  const size_t rows = subspace::steering_rows(config_, std::vector<int64_t>(layers)).size();
   plan.facts.emplace_back("steered models", std::to_string(rows - 1));
   for (const TaskConfig& task : config_.evaluate) {
     plan.steps.push_back(fmt::format("evaluate {} on the unsteered model and {} interventions", task.name, rows - 1));

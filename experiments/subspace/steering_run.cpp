@@ -104,7 +104,7 @@ std::vector<SteeringRow> steering_rows(const SteeringConfig& config, const std::
 SteeringRun::SteeringRun(RunContext& context, const SteeringConfig& config)
     : context_(context),
       config_(config),
-      directory_(model::find_model(config.model.string())),
+      directory_(model::find_model(config.model.string(), context.downloads)),
       decoder_(model::load_decoder(context.stream, directory_)),
       tokenizer_(model::Tokenizer::load(directory_)),
       scorer_(context, config.evaluate, directory_, config.intervals) {}
