@@ -360,7 +360,8 @@ bool FileLock::take(const fs::path& file) {
 }
 
 // Delegates, so that the descriptor is closed when the body throws.
-FileLock::FileLock(const fs::path& directory) : FileLock() {
+FileLock::FileLock(fs::path directory)
+    : FileLock() {  // NOLINT(performance-unnecessary-value-param): a sink in the header
   if (take(directory / ".lock")) return;
   throw Error(fmt::format("folder is in use by {}", holder_of(descriptor_)), directory.string(),
               "wait until that run ends, stop it, or choose another folder with --out");

@@ -120,7 +120,7 @@ class FileLock {
   static std::unique_ptr<FileLock> try_file(const std::filesystem::path& file);
 
   /// Creates the folder. Throws Error naming the folder and the process that has it when it is taken.
-  explicit FileLock(const std::filesystem::path& directory);
+  explicit FileLock(std::filesystem::path directory);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
