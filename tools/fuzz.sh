@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Fuzzes the readers of files that others wrote, with libFuzzer under AddressSanitizer and UndefinedBehaviorSanitizer.
-# Usage: tools/fuzz.sh [--seconds N | --runs N] [TARGET...]; by default all targets, a minute each, as many at a time as
-# there are cores. New inputs are kept in build/asan/fuzz/TARGET, and used the next time; an input that fails is left in
-# build/asan/fuzz and named. `--minimize` adds what covers new code to tests/fuzz/corpus. Ends with a table of executions.
+# Usage: tools/fuzz.sh [--seconds N | --runs N] [--seed N] [TARGET...]; by default all targets, a minute each, as many at
+# a time as there are cores, from a random seed. New inputs are kept in build/asan/fuzz/TARGET, and used the next time; an
+# input that fails is left in build/asan/fuzz and named. `--minimize` adds what covers new code to tests/fuzz/corpus. Ends with a table of executions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 limit=-max_total_time=60
+seed=0
 minimize=
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --seconds) limit=-max_total_time=$2; shift 2 ;;
     --runs) limit=-runs=$2; shift 2 ;;
+    --seed) seed=$2; shift 2 ;;
     --minimize) minimize=yes; shift ;;
     *) echo "tools/fuzz.sh: error: unknown option $1: see the head of the script" >&2; exit 2 ;;
   esac
@@ -32,7 +34,7 @@ work=build/asan/fuzz
 mkdir -p "$work"
 
 fuzz() {  # TARGET
-  local options=(-timeout=20 -rss_limit_mb=2048 -max_len=4096 -artifact_prefix="$work/$1-")
+  local options=(-timeout=20 -rss_limit_mb=2048 -max_len=4096 -seed="$seed" -artifact_prefix="$work/$1-")
   [[ -f tests/fuzz/$1.dict ]] && options+=(-dict="tests/fuzz/$1.dict")
   mkdir -p "$work/$1"
   if [[ -n $minimize ]]; then
@@ -43,7 +45,7 @@ fuzz() {  # TARGET
     >"$work/$1.log" 2>&1 || { tail -n 40 "$work/$1.log" >&2; return 1; }
 }
 export -f fuzz
-export work limit minimize
+export work limit minimize seed
 
 failed=0
 printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I{} bash -c 'fuzz {}' || failed=1

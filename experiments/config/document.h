@@ -51,6 +51,8 @@ std::string write_yaml(const Node& root);
 
 /// `text` as a YAML scalar, quoted where it would not read back as a string.
 std::string quote_yaml(std::string_view text);
+/// The same for a key, in which ${NAME} stands for itself.
+std::string quote_yaml_key(std::string_view text);
 
 /// The shortest decimal that reads back to `value`, always recognisable as a number with a point ("1.0", "1.0e-05").
 std::string format_double(double value);

@@ -89,7 +89,7 @@ void write_children(const Node& node, size_t indent, std::string& out) {
   const std::string margin(indent, ' ');
   for (const Node& child : node.children) {
     const bool item = node.kind == Node::Kind::sequence;
-    out += margin + (item ? "-" : quote_yaml(child.key) + ":");
+    out += margin + (item ? "-" : quote_yaml_key(child.key) + ":");
     write_value(child, indent + 2, item, out);
   }
 }
@@ -125,7 +125,7 @@ bool reads_as_integer(std::string_view text, int64_t& value) {
   return true;
 }
 
-std::string quote_yaml(std::string_view text) {
+std::string quote_yaml_key(std::string_view text) {
   if (!needs_quotes(text)) return std::string(text);
   std::string quoted = "\"";
   for (const char c : text) {
@@ -142,8 +142,13 @@ std::string quote_yaml(std::string_view text) {
       quoted += c;
     }
   }
-  for (size_t at = quoted.find("${"); at != std::string::npos; at = quoted.find("${", at + 3)) quoted.insert(at, "$");
   return quoted + "\"";
+}
+
+std::string quote_yaml(std::string_view text) {
+  std::string quoted = quote_yaml_key(text);
+  for (size_t at = quoted.find("${"); at != std::string::npos; at = quoted.find("${", at + 3)) quoted.insert(at, "$");
+  return quoted;
 }
 
 std::string format_double(double value) {

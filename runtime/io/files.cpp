@@ -360,8 +360,8 @@ bool FileLock::take(const fs::path& file) {
 }
 
 // Delegates, so that the descriptor is closed when the body throws.
-FileLock::FileLock(fs::path directory)
-    : FileLock() {  // NOLINT(performance-unnecessary-value-param): a sink in the header
+// NOLINTNEXTLINE(performance-unnecessary-value-param): a sink in the header
+FileLock::FileLock(fs::path directory) : FileLock() {
   if (take(directory / ".lock")) return;
   throw Error(fmt::format("folder is in use by {}", holder_of(descriptor_)), directory.string(),
               "wait until that run ends, stop it, or choose another folder with --out");

@@ -262,7 +262,7 @@ model: {config: /c.json}
 files: {"odd: name": "/with space/ü.txt", b: "/x#y"}
 fractions: [0.1, 1.0e-5]
 pairs: [[a, b], ["true", "1"]]
-where: {a: "x: y", b: 1.5, c: "null", d: "line\nbreak \"quoted\" \\ $${HOME_NOT}"}
+where: {a: "x: y", b: 1.5, c: "null", d: "line\nbreak \"quoted\" \\ $${HOME_NOT}", "${KEY}": 1}
 judges: [{kind: openai}]
 limit: 3
 text: " padded "
@@ -273,6 +273,7 @@ text: " padded "
   EXPECT_EQ(again.files[0].first, "odd: name");
   EXPECT_EQ(again.text, " padded ");
   EXPECT_EQ(std::get<std::string>(again.where[2].second), "null");
+  EXPECT_EQ(again.where[4].first, "${KEY}") << "keys hold no variables";
   EXPECT_EQ(again.pairs[1][0], "true");
   EXPECT_EQ(again.fractions[1], 1e-5);
 }
