@@ -38,9 +38,7 @@ void Ablation::visit(Fields& f) {
 }
 
 Named<ModelPath> Ablation::models() const {
-  Named<ModelPath> models = {{"aligned", aligned_}};
-  models.insert(models.end(), finetuned_.begin(), finetuned_.end());
-  return models;
+  return subspace::listed({{"aligned", aligned_}}, finetuned_);
 }
 
 std::vector<Ablation::Group> Ablation::groups(const WeightSource& source) const {
@@ -85,14 +83,9 @@ Plan Ablation::plan(const PlanContext& context) const {
 }
 
 FormedModel Ablation::plain(const Inputs& inputs, size_t checkpoint) const {
-  const WeightSource& source = inputs.checkpoints[checkpoint];
-  FormedModel model;
-  model.name = source.name();
+  FormedModel model = subspace::stored_model(inputs.checkpoints[checkpoint]);
   model.key = {{"model", model.name}, {"group", "none"}, {"mode", "none"}};
   if (checkpoint > 0) model.facts = {{"energy_share", 1.0}};
-  model.origin = &source;
-  model.weights = [&source] { return stored_weights(source); };
-  if (checkpoint > 0) model.against = {{"aligned", "aligned"}};
   return model;
 }
 

@@ -86,9 +86,7 @@ void Arithmetic::visit(Fields& f) {
 }
 
 Named<ModelPath> Arithmetic::models() const {
-  Named<ModelPath> models = {{"aligned", aligned_}};
-  models.insert(models.end(), finetuned_.begin(), finetuned_.end());
-  return models;
+  return subspace::listed({{"aligned", aligned_}}, finetuned_);
 }
 
 std::vector<Arithmetic::Point> Arithmetic::grid() const {

@@ -22,12 +22,8 @@ constexpr const char* lox_name = "lox";
 
 /// A model as it is stored, as a row; `rest` are the key's cells after the name.
 FormedModel plain(const WeightSource& source, const NamedCells& rest) {
-  FormedModel model;
-  model.name = source.name();
+  FormedModel model = subspace::stored_model(source);
   model.key = joined({{"model", model.name}}, rest);
-  model.origin = &source;
-  model.weights = [&source] { return stored_weights(source); };
-  if (model.name != "aligned") model.against = {{"aligned", "aligned"}};
   return model;
 }
 
@@ -88,9 +84,7 @@ void Defence::visit(Fields& f) {
 }
 
 Named<ModelPath> Defence::models() const {
-  Named<ModelPath> models = {{"aligned", aligned_}, {"base", base_}};
-  models.insert(models.end(), finetuned_.begin(), finetuned_.end());
-  return models;
+  return subspace::listed({{"aligned", aligned_}, {"base", base_}}, finetuned_);
 }
 
 std::vector<Defence::Choice> Defence::choices() const {

@@ -195,6 +195,13 @@ double evaluation_flops(const PlanContext& context, const std::vector<TaskConfig
   return flops;
 }
 
+int64_t evaluation_bytes(const PlanContext& context, const model::DecoderConfig& config) {
+  return model::plan_inference(config, model::compute_dtype(config.dtype), model::default_sequences(context.device),
+                               config.max_positions,
+                               model::default_cache_bytes(context.device.type, context.device_memory))
+      .total();
+}
+
 void Evaluate::visit(Fields& f) {
   f.field("models", models_, "name -> model", Rule().required().not_empty());
   f.field("tasks", tasks_, "what is measured", Rule().required().not_empty());
@@ -208,10 +215,7 @@ Plan Evaluate::plan(const PlanContext& context) const {
     if (const auto config = context.decoder_config(path)) {
       plan.parameters = std::max(plan.parameters, model::count_parameters(*config).total());
       plan.flops += evaluation_flops(context, tasks_, *config);
-      const model::InferenceMemory memory = model::plan_inference(
-          *config, model::compute_dtype(config->dtype), model::default_sequences(context.device), config->max_positions,
-          model::default_cache_bytes(context.device.type, context.device_memory));
-      plan.device_bytes = std::max(plan.device_bytes, memory.total());
+      plan.device_bytes = std::max(plan.device_bytes, evaluation_bytes(context, *config));
     }
     for (const TaskConfig& task : tasks_) plan.steps.push_back(fmt::format("evaluate {} on {}", name, task.name));
   }

@@ -111,6 +111,9 @@ void check_tasks(const PlanContext& context, const std::vector<TaskConfig>& task
 double evaluation_flops(const PlanContext& context, const std::vector<TaskConfig>& tasks,
                         const model::DecoderConfig& config);
 
+/// Bytes that a model holds on the device while it is evaluated, for plans.
+int64_t evaluation_bytes(const PlanContext& context, const model::DecoderConfig& config);
+
 /// `kind: evaluate`.
 class Evaluate final : public Experiment {
  public:

@@ -72,9 +72,7 @@ std::vector<Granularity> Overlap::compared_granularity() const {
 }
 
 Named<ModelPath> Overlap::checkpoints() const {
-  Named<ModelPath> models = {{"reference", reference_}};
-  models.insert(models.end(), models_.begin(), models_.end());
-  return models;
+  return subspace::listed({{"reference", reference_}}, models_);
 }
 
 namespace {

@@ -65,9 +65,7 @@ void Projection::visit(Fields& f) {
 }
 
 Named<ModelPath> Projection::models() const {
-  Named<ModelPath> models = {{"base", base_}, {"aligned", aligned_}};
-  models.insert(models.end(), finetuned_.begin(), finetuned_.end());
-  return models;
+  return subspace::listed({{"base", base_}, {"aligned", aligned_}}, finetuned_);
 }
 
 subspace::ProjectionSettings Projection::settings() const {

@@ -6,7 +6,6 @@
 #include <set>
 
 #include "experiments/subspace/steering_run.h"
-#include "model/generation/generate.h"
 #include "model/inspect.h"
 #include "model/prompts.h"
 #include "runtime/error.h"
@@ -96,10 +95,7 @@ Plan Steering::plan(const PlanContext& context) const {
     plan.steps.push_back(fmt::format("take {} directions from {} prompts{}", candidates, prompts,
                                      config_.layers.all ? " and choose the best" : ""));
     plan.parameters = model::count_parameters(*known).total();
-    plan.device_bytes = model::plan_inference(*known, model::compute_dtype(known->dtype),
-                                              model::default_sequences(context.device), known->max_positions,
-                                              model::default_cache_bytes(context.device.type, context.device_memory))
-                            .total();
+    plan.device_bytes = evaluation_bytes(context, *known);
     plan.flops = 2.0 * static_cast<double>(plan.parameters) * static_cast<double>(prompts) * 64.0 *
                  static_cast<double>(2 + candidates);  // 64 tokens each, guessed
     plan.flops += static_cast<double>(rows) * evaluation_flops(context, config_.evaluate, *known);

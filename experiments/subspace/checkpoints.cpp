@@ -15,6 +15,11 @@ void open_next(std::vector<WeightSource>& opened, const std::string& name, const
 
 }  // namespace
 
+Named<ModelPath> listed(Named<ModelPath> first, const Named<ModelPath>& others) {
+  first.insert(first.end(), others.begin(), others.end());
+  return first;
+}
+
 std::vector<WeightSource> open_checkpoints(const RunContext& context, const Named<ModelPath>& models) {
   std::vector<WeightSource> opened;
   for (const auto& [name, path] : models) open_next(opened, name, path.string(), context.downloads);

@@ -9,6 +9,9 @@
 
 namespace subspect::experiments::subspace {
 
+/// The first models, then the others.
+Named<ModelPath> listed(Named<ModelPath> first, const Named<ModelPath>& others);
+
 /// Every model, in order. Throws Error unless all have the tensors of the first.
 std::vector<WeightSource> open_checkpoints(const RunContext& context, const Named<ModelPath>& models);
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "model/generation/generate.h"
+#include "experiments/subspace/formed_weights.h"
 #include "model/inspect.h"
 
 namespace subspect::experiments::subspace {
@@ -50,10 +50,7 @@ void plan_formed_models(const PlanContext& context, const FormedModelFields& fie
   if (fields.save_models) plan.disk_bytes = models * stored;
   if (fields.evaluate.empty()) return;
   plan.flops += static_cast<double>(models) * evaluation_flops(context, fields.evaluate, *config);
-  const model::InferenceMemory memory = model::plan_inference(
-      *config, model::compute_dtype(config->dtype), model::default_sequences(context.device), config->max_positions,
-      model::default_cache_bytes(context.device.type, context.device_memory));
-  plan.device_bytes = memory.total();
+  plan.device_bytes = evaluation_bytes(context, *config);
 }
 
 void check_names(Fields& f, const Named<ModelPath>& finetuned, const std::vector<std::string>& taken) {
@@ -62,6 +59,15 @@ void check_names(Fields& f, const Named<ModelPath>& finetuned, const std::vector
     f.check(names.insert(model.first).second && !model.first.empty(), "finetuned",
             fmt::format("the name '{}' is taken", model.first), "give every fine-tuned model a name of its own");
   }
+}
+
+FormedModel stored_model(const WeightSource& source) {
+  FormedModel model;
+  model.name = source.name();
+  model.origin = &source;
+  model.weights = [&source] { return stored_weights(source); };
+  if (model.name != "aligned") model.against = {{"aligned", "aligned"}};
+  return model;
 }
 
 ModelSink::ModelSink(RunContext& context, const FormedModelFields& fields, const std::filesystem::path& tokenizers)

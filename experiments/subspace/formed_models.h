@@ -73,6 +73,9 @@ struct FormedModel {
   std::vector<std::pair<std::string, std::string>> against = {};
 };
 
+/// A checkpoint as it is, without a key: compared with the one named "aligned" unless it is that. `source` outlives it.
+FormedModel stored_model(const WeightSource& source);
+
 class FormedModels {
  public:
   /// @param keys columns that identify a row. @param facts columns that follow; those of the scores come last.
