@@ -26,7 +26,9 @@ using runtime::UsageError;
 namespace {
 
 constexpr const char* environment = "environment.json";
+constexpr const char* resolved = "config.yaml";
 constexpr const char* lock = ".lock";
+constexpr const char* program = "subspect";
 constexpr size_t shown_differences = 3;
 
 std::string now() {
@@ -60,28 +62,22 @@ void write_environment_json(const fs::path& directory, const Json& json) {
                                      json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-bool holds_nothing_but_the_lock(const fs::path& directory) {
+/// True also when a run was killed before it had written its first file.
+bool holds_nothing_yet(const fs::path& directory) {
   for (const auto& entry : fs::directory_iterator(directory)) {
-    if (entry.path().filename() != lock) return false;
+    if (entry.path().filename() != lock && !runtime::io::is_temporary(entry.path())) return false;
   }
   return true;
 }
 
+/// Removes a run. While that goes on, environment.json has no identity, so that the next process goes on with it.
 void empty_folder(const fs::path& directory) {
+  write_environment_json(directory, {{"program", program}});
   for (const auto& entry : fs::directory_iterator(directory)) {
-    if (entry.path().filename() != lock) fs::remove_all(entry.path());
+    const fs::path name = entry.path().filename();
+    if (name != lock && name != environment) fs::remove_all(entry.path());
   }
-}
-
-/// Removes what killed processes were about to rename (runtime/io/files.h): a checkpoint's can be as large as the
-/// model. For who holds the lock.
-void remove_abandoned_files(const fs::path& directory) {
-  std::vector<fs::path> abandoned;
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with('.') && name.ends_with(".tmp") && entry.is_regular_file()) abandoned.push_back(entry.path());
-  }
-  for (const fs::path& file : abandoned) fs::remove(file);
+  fs::remove(directory / environment);
 }
 
 void flatten(const Node& node, const std::string& name, std::map<std::string, std::string>& values) {
@@ -124,22 +120,21 @@ std::string identity_of(const RunDirOptions& options) {
 /// Empties the folder or refuses it when it is another run's.
 void settle_owner(const RunDirOptions& options) {
   const fs::path& path = options.path;
-  if (holds_nothing_but_the_lock(path)) return;
-  if (!fs::exists(path / environment) || !fs::exists(path / "config.yaml")) {
+  if (holds_nothing_yet(path)) return;
+  const Json earlier = read_environment(path);
+  if (earlier.value("program", "") != program) {
     throw UsageError("the folder holds other files and is no run directory", path.string(),
                      "choose another with --out, or empty it");
   }
-  if (options.overwrite) {
+  const std::string identity = earlier.value("identity", "");
+  const bool same = identity == identity_of(options);
+  if (options.overwrite || identity.empty() || (!same && options.replace_changed)) {
     empty_folder(path);
     return;
   }
-  if (read_environment(path).value("identity", "") == identity_of(options)) return;
-  if (options.replace_changed) {
-    empty_folder(path);
-    return;
-  }
-  throw UsageError("the folder belongs to another configuration: " +
-                       differences(runtime::io::read_file(path / "config.yaml"), options.config_yaml),
+  if (same) return;
+  const std::string there = fs::exists(path / resolved) ? runtime::io::read_file(path / resolved) : "";
+  throw UsageError("the folder belongs to another configuration: " + differences(there, options.config_yaml),
                    path.string(), "choose another with --out, or empty it with --overwrite");
 }
 
@@ -160,9 +155,9 @@ RunDir RunDir::open(const RunDirOptions& options) {
   dir.was_finished_ = earlier.value("status", "") == word(Status::finished);
   dir.resumed_ = !earlier.empty();
   if (dir.was_finished_ && !options.go_on_finished) return dir;
-  remove_abandoned_files(dir.path_);
-  runtime::io::write_file_atomically(dir.path_ / "config.yaml", options.config_yaml);
+  runtime::io::remove_abandoned(dir.path_);
   dir.write_environment(options);
+  runtime::io::write_file_atomically(dir.path_ / resolved, options.config_yaml);
   return dir;
 }
 
@@ -187,7 +182,7 @@ void RunDir::write_environment(const RunDirOptions& options) {
   Json json = read_environment(path_);
   char host[256] = "";
   ::gethostname(host, sizeof(host) - 1);
-  json["program"] = "subspect";
+  json["program"] = program;
   json["version"] = version();
   json["git_hash"] = git_hash();
   json["kind"] = options.kind;

@@ -2,10 +2,10 @@
 #include "model/output_directory.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <system_error>
 
 #include "runtime/error.h"
@@ -27,12 +27,20 @@ void sync_file(const fs::path& path) {
   if (error != 0) runtime::io::throw_file_error("cannot flush to disk", path, error);
 }
 
-fs::path sibling(const fs::path& path, const char* purpose) {
-  return path.parent_path() / fmt::format(".{}.{}-{}", path.filename().string(), purpose, ::getpid());
-}
-
 void check(const std::error_code& error, const char* action, const fs::path& path) {
   if (error) runtime::io::throw_file_error(action, path, error.value());
+}
+
+/// Gives each folder the name of the other: in one step, or where the file system has no such step (NFS), in three.
+void exchange(const fs::path& one, const fs::path& other) {
+  if (::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE) == 0) return;
+  if (errno != EINVAL && errno != ENOSYS) runtime::io::throw_file_error("cannot replace the directory", other, errno);
+  const fs::path aside = runtime::io::temporary_path(other);
+  for (const auto& [from, to] : {std::pair(other, aside), std::pair(one, other), std::pair(aside, one)}) {
+    std::error_code error;
+    fs::rename(from, to, error);
+    check(error, "cannot replace the directory", other);
+  }
 }
 
 }  // namespace
@@ -40,37 +48,31 @@ void check(const std::error_code& error, const char* action, const fs::path& pat
 OutputDirectory::OutputDirectory(const fs::path& output, bool overwrite) : overwrite_(overwrite) {
   output_ = fs::absolute(output).lexically_normal();
   if (!output_.has_filename()) output_ = output_.parent_path();  // a trailing slash
-  temporary_ = sibling(output_, "partial");
+  temporary_ = runtime::io::temporary_path(output_);
   if (!overwrite && fs::exists(output_)) {
     throw Error("the output directory already exists", output_.string(), "give another, or allow it to be overwritten");
   }
   std::error_code error;
-  fs::remove_all(temporary_, error);
   fs::create_directories(temporary_, error);
   check(error, "cannot make the directory", temporary_);
 }
 
 OutputDirectory::~OutputDirectory() {
   std::error_code ignored;
-  if (!committed_) fs::remove_all(temporary_, ignored);
+  fs::remove_all(temporary_, ignored);  // what was not committed, or what was replaced
 }
 
 void OutputDirectory::commit() {
   for (const fs::directory_entry& entry : fs::directory_iterator(temporary_)) sync_file(entry.path());
   runtime::io::sync_directory(temporary_);
-  std::error_code error;
-  const fs::path old = sibling(output_, "old");
-  const bool replaces = overwrite_ && fs::exists(output_);
-  if (replaces) {
-    fs::remove_all(old, error);
-    fs::rename(output_, old, error);
-    check(error, "cannot replace the directory", output_);
+  if (overwrite_ && fs::exists(output_)) {
+    exchange(temporary_, output_);
+  } else {
+    std::error_code error;
+    fs::rename(temporary_, output_, error);
+    check(error, "cannot rename the finished directory", output_);
   }
-  fs::rename(temporary_, output_, error);
-  check(error, "cannot rename the finished directory", output_);
-  committed_ = true;
   runtime::io::sync_directory(output_.parent_path());
-  if (replaces) fs::remove_all(old, error);
 }
 
 }  // namespace subspect::model

@@ -25,7 +25,6 @@ class OutputDirectory {
   std::filesystem::path output_;
   std::filesystem::path temporary_;
   bool overwrite_;
-  bool committed_ = false;
 };
 
 }  // namespace subspect::model

@@ -99,7 +99,8 @@ class Study:
     def check_whole(self, out):
         """What can be read under a final name is whole, and a finished stage is right."""
         for path in out.rglob("*"):
-            if path.is_file() and "state" not in path.relative_to(out).parts:
+            parts = path.relative_to(out).parts
+            if path.is_file() and "state" not in parts and not any(map(temporary, parts)):
                 check_file(path)
         for stage in out.glob("stages/*"):
             if not finished(stage):
@@ -110,6 +111,11 @@ class Study:
             if found != expected:
                 wrong = [name for name in expected if found.get(name) != expected[name]]
                 raise Failed(f"{stage.name} says it is finished, but {wrong or 'more files'} differ")
+
+
+def temporary(name):
+    """A file or folder that is not yet under its final name; when the study is finished, none may be left."""
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def finished(stage):

@@ -55,17 +55,33 @@ std::optional<int> digit_in(const json& value) {
   return std::nullopt;
 }
 
+/// The part of `text`, which begins with a brace, up to the brace that closes it, if it is JSON; else nothing.
+std::string_view braced(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (quoted && text[at] == '\\') {
+      ++at;
+    } else if (text[at] == '"') {
+      quoted = !quoted;
+    } else if (!quoted && text[at] == '{') {
+      ++depth;
+    } else if (!quoted && text[at] == '}' && --depth == 0) {
+      return text.substr(0, at + 1);
+    }
+  }
+  return {};
+}
+
 /// The judgement in the last {...} of the answer that is JSON and has a score.
 std::optional<Judgement> from_json(std::string_view answer) {
   for (size_t open = answer.rfind('{'); open != std::string_view::npos;
        open = open == 0 ? std::string_view::npos : answer.rfind('{', open - 1)) {
-    for (size_t close = answer.find('}', open); close != std::string_view::npos; close = answer.find('}', close + 1)) {
-      const json object = json::parse(answer.substr(open, close - open + 1), nullptr, false);
-      if (!object.is_object() || !object.contains("score")) continue;
-      const std::optional<int> score = digit_in(object["score"]);
-      const json reason = object.value("reason", json(""));
-      return Judgement{score.value_or(0), reason.is_string() ? reason.get<std::string>() : reason.dump()};
-    }
+    const json object = json::parse(braced(answer.substr(open)), nullptr, false);
+    if (!object.is_object() || !object.contains("score")) continue;
+    const std::optional<int> score = digit_in(object["score"]);
+    const json reason = object.value("reason", json(""));
+    return Judgement{score.value_or(0), reason.is_string() ? reason.get<std::string>() : reason.dump()};
   }
   return std::nullopt;
 }

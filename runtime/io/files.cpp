@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "runtime/error.h"
 
@@ -23,6 +24,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr size_t buffer_bytes = size_t{1} << 20;
+constexpr std::string_view temporary_end = ".tmp";
 
 std::string advice_for(int error_number) {
   switch (error_number) {
@@ -114,13 +116,30 @@ void throw_file_error(std::string_view action, const fs::path& path, int error_n
   throw Error(fmt::format("{}: {}", action, std::strerror(error_number)), path.string(), advice_for(error_number));
 }
 
+fs::path temporary_path(const fs::path& path) {
+  static std::atomic<uint64_t> number = 0;
+  return folder_of(path) / fmt::format(".{}.{}.{}{}", path.filename().string(), ::getpid(), number++, temporary_end);
+}
+
+bool is_temporary(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return name.starts_with('.') && name.ends_with(temporary_end);
+}
+
+void remove_abandoned(const fs::path& directory) {
+  std::vector<fs::path> abandoned;
+  for (auto entry = fs::recursive_directory_iterator(directory); entry != fs::recursive_directory_iterator(); ++entry) {
+    if (!is_temporary(entry->path())) continue;
+    abandoned.push_back(entry->path());
+    entry.disable_recursion_pending();
+  }
+  for (const fs::path& path : abandoned) fs::remove_all(path);
+}
+
 // ---------------------------------------------------------------------------------------------------- AtomicFile
 
-AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
-  static std::atomic<uint64_t> number = 0;
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(temporary_path(path_)) {
   create_parent(path_);
-  const std::string name = fmt::format(".{}.{}.{}.tmp", path_.filename().string(), ::getpid(), number++);
-  temporary_ = folder_of(path_) / name;
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) throw_file_error("cannot write", path_, errno);
 }

@@ -52,6 +52,15 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
 /// The same for contents that `write` produces in pieces. Nothing appears when `write` throws.
 void write_file_atomically(const std::filesystem::path& path, const std::function<void(AtomicFile&)>& write);
 
+/// A new name beside `path` for what will be renamed to it once it is complete: hidden, and ends in ".tmp".
+std::filesystem::path temporary_path(const std::filesystem::path& path);
+/// True for such names.
+bool is_temporary(const std::filesystem::path& path);
+
+/// Removes files and folders with such names under `directory`: killed processes left them, and a checkpoint's can be
+/// as large as the model. For a process that alone writes there.
+void remove_abandoned(const std::filesystem::path& directory);
+
 /// The whole file. Throws Error when it is missing, not a file, unreadable, or larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes = std::numeric_limits<int64_t>::max());
 

@@ -50,10 +50,43 @@ TEST_F(RunDirTest, WhatAKilledProcessHalfWroteIsRemoved) {
   fs::create_directories(options_.path / "state");
   const fs::path abandoned = options_.path / "state" / ".step-3.safetensors.4711.5.tmp";
   runtime::io::write_file_atomically(abandoned, "half a checkpoint");
+  const fs::path folder = options_.path / ".model.4711.6.tmp";
+  runtime::io::write_file_atomically(folder / "config.json", "half a model");
   runtime::io::write_file_atomically(options_.path / "state" / "step-2.safetensors", "a whole one");
   { RunDir::open(options_); }
   EXPECT_FALSE(fs::exists(abandoned));
+  EXPECT_FALSE(fs::exists(folder));
   EXPECT_TRUE(fs::exists(options_.path / "state" / "step-2.safetensors"));
+}
+
+TEST_F(RunDirTest, ARunThatWasKilledBeforeItsFirstFileBegins) {
+  runtime::io::write_file_atomically(options_.path / ".environment.json.4711.0.tmp", "{");
+  EXPECT_FALSE(RunDir::open(options_).resumed());
+  EXPECT_EQ(environment()["status"], "running");
+}
+
+TEST_F(RunDirTest, ARemovalThatWasKilledGoesOn) {
+  { RunDir::open(options_).close(RunDir::Status::finished); }
+  // As `--overwrite` leaves it that is killed after it removed the first file.
+  runtime::io::write_file_atomically(options_.path / "environment.json", "{\"program\": \"subspect\"}");
+  fs::remove(options_.path / "config.yaml");
+  std::ofstream(options_.path / "results.csv") << "old";
+  const RunDir dir = RunDir::open(options_);
+  EXPECT_FALSE(dir.resumed());
+  EXPECT_FALSE(dir.was_finished());
+  EXPECT_FALSE(fs::exists(options_.path / "results.csv"));
+  EXPECT_TRUE(fs::exists(options_.path / "config.yaml"));
+}
+
+TEST_F(RunDirTest, ARunWithoutItsConfigurationIsNotRemoved) {
+  { RunDir::open(options_); }
+  fs::remove(options_.path / "config.yaml");
+  std::ofstream(options_.path / "results.csv") << "old";
+  { EXPECT_TRUE(RunDir::open(options_).resumed()); }
+  EXPECT_TRUE(fs::exists(options_.path / "results.csv"));
+  fs::remove(options_.path / "config.yaml");
+  options_.config_yaml = "kind: finetune\nseed: 2\n";
+  EXPECT_THAT(open_error(), HasSubstr("the folder belongs to another configuration"));
 }
 
 TEST_F(RunDirTest, RecordsWhatRanAndHowItEnded) {
@@ -107,9 +140,11 @@ TEST_F(RunDirTest, AnotherConfigurationIsRefusedWithTheDifference) {
 TEST_F(RunDirTest, AFolderWithOtherFilesIsNeverTouched) {
   fs::create_directories(options_.path);
   std::ofstream(options_.path / "thesis.tex") << "years of work";
+  std::ofstream(options_.path / ".thesis.tmp") << "hours of work";
   options_.overwrite = true;
   EXPECT_THAT(open_error(), HasSubstr("holds other files and is no run directory"));
   EXPECT_TRUE(fs::exists(options_.path / "thesis.tex"));
+  EXPECT_TRUE(fs::exists(options_.path / ".thesis.tmp"));
 }
 
 TEST_F(RunDirTest, AFileInTheWayIsAUsageError) {
