@@ -18,8 +18,6 @@ class RecordedWork {
   virtual ~RecordedWork() = default;
   /// Queues the recorded work on the stream it was recorded on.
   virtual void launch() = 0;
-  /// Records `work` again, in place of what is recorded. Cheap where only addresses and numbers differ.
-  virtual void update(const std::function<void()>& work) = 0;
 };
 
 /// Copies between pinned host memory and the device beside a stream's work. Destroying it waits for its copies.

@@ -52,8 +52,9 @@ void Tape::backward(const Variable& output, Tensor grad) {
 }
 
 void Tape::backward(const Variable& loss) {
-  const float one = 1.0F;
-  backward(loss, Tensor::from_host<float>(*stream_, {&one, 1}, {1}));
+  const Tensor one = Tensor::empty(*stream_, {1}, DType::float32);
+  ops::fill(*stream_, one, 1.0);
+  backward(loss, one);
 }
 
 void Tape::backward(std::span<const Variable> outputs, std::vector<Tensor> grads) {

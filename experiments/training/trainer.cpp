@@ -24,10 +24,10 @@ std::vector<int64_t> lengths_of(std::span<const TrainingSequence* const> sequenc
 Trainer::Trainer(runtime::Stream& stream, model::Decoder& decoder, std::unique_ptr<runtime::optim::Optimizer> optimizer,
                  TrainerOptions options)
     : stream_(stream),
-      decoder_(decoder),
       optimizer_(std::move(optimizer)),
       options_(options),
-      gradients_(stream, decoder.parameters(), optimizer_->sharding()) {}
+      gradients_(stream, decoder.parameters(), optimizer_->sharding()),
+      pass_(stream, decoder, options_.recompute) {}
 
 Trainer::Pending Trainer::queue_gradients(std::span<const TrainingSequence* const> sequences) {
   Pending pending;
@@ -63,15 +63,16 @@ std::vector<runtime::Tensor> Trainer::queue_share(Sequences share, float scale, 
     std::vector<model::Document> documents;
     documents.reserve(micro_batches[i].size());
     for (const size_t member : micro_batches[i]) documents.push_back({share[member]->ids, share[member]->targets});
-    const model::Batch batch = model::pack(stream_, documents);
-    model::ForwardOptions forward{.recompute = options_.recompute};
-    if (last && i + 1 == micro_batches.size()) {
-      forward.gradients_done = [this](std::span<runtime::Parameter* const> done) { gradients_.complete(done); };
+    if (optimizer_->sharding().slices == 1) {
+      loss_sums.push_back(pass_.run(documents, scale));
+      continue;
     }
-    runtime::Tape tape(stream_);
-    const auto loss = decoder_.loss({stream_, &tape}, batch, scale, forward);
-    loss_sums.push_back(loss.loss_sum);
-    tape.backward(loss.loss);
+    // Shares have gradients of their own, and those of the last one are sent while others are formed.
+    std::function<void(std::span<runtime::Parameter* const>)> done;
+    if (last && i + 1 == micro_batches.size()) {
+      done = [this](std::span<runtime::Parameter* const> parameters) { gradients_.complete(parameters); };
+    }
+    loss_sums.push_back(pass_.run_once(documents, scale, std::move(done)));
   }
   return loss_sums;
 }

@@ -7,7 +7,7 @@
 
 #include "experiments/training/gradient_sum.h"
 #include "experiments/training/sequences.h"
-#include "model/decoder.h"
+#include "model/training_pass.h"
 #include "runtime/optim/optimizer.h"
 #include "runtime/optim/schedule.h"
 
@@ -67,10 +67,10 @@ class Trainer {
   [[noreturn]] void throw_not_finite(const std::string& what) const;
 
   runtime::Stream& stream_;
-  model::Decoder& decoder_;
   std::unique_ptr<runtime::optim::Optimizer> optimizer_;
   TrainerOptions options_;
   GradientSum gradients_;
+  model::TrainingPass pass_;
 };
 
 }  // namespace subspect::experiments

@@ -1,4 +1,4 @@
-// Capturing, instantiating and updating CUDA graphs.
+// Capturing and instantiating CUDA graphs.
 #include "runtime/cuda/graph.h"
 
 #include <memory>
@@ -59,20 +59,6 @@ cudaGraph_t Graph::capture(const std::function<void()>& work) {
 void Graph::launch() {
   const DeviceGuard guard(stream_->device());
   check(cudaGraphLaunch(instance_, stream_->get()), "cudaGraphLaunch");
-}
-
-void Graph::update(const std::function<void()>& work) {
-  const DeviceGuard guard(stream_->device());
-  const GraphOwner graph(capture(work));
-  cudaGraphExecUpdateResultInfo result{};
-  const cudaError_t status = cudaGraphExecUpdate(instance_, graph.get(), &result);
-  if (status == cudaErrorGraphExecUpdateFailure) {
-    static_cast<void>(cudaGetLastError());
-    const cudaGraphExec_t fresh = instantiate(graph.get());
-    check(cudaGraphExecDestroy(std::exchange(instance_, fresh)), "cudaGraphExecDestroy");
-    return;
-  }
-  check(status, "cudaGraphExecUpdate");
 }
 
 }  // namespace subspect::runtime::cuda

@@ -18,8 +18,6 @@ class Graph final : public RecordedWork {
   Graph& operator=(const Graph&) = delete;
 
   void launch() override;
-  /// Changes the instance in place where CUDA can (same kernels, other arguments), else makes a new one.
-  void update(const std::function<void()>& work) override;
 
  private:
   cudaGraph_t capture(const std::function<void()>& work);

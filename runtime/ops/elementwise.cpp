@@ -19,6 +19,13 @@ void add_tensors(const Stream& stream, const Tensor& a, const Tensor& b, const T
 
 }  // namespace
 
+void fill(Stream& stream, const Tensor& target, double value) {
+  require_tensor(stream, target, target.shape(), target.dtype(), "fill", "the target");
+  dispatch(stream, target.dtype(), "fill", [&]<class D, class T>(kernels::Context<D> context) {
+    kernels::fill<D, T>(context, target.data<T>(), value, target.numel());
+  });
+}
+
 void add_into(Stream& stream, const Tensor& target, const Tensor& source) {
   require_tensor(stream, source, target.shape(), target.dtype(), "add_into", "the source");
   require_tensor(stream, target, target.shape(), target.dtype(), "add_into", "the target");

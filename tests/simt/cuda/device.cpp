@@ -81,7 +81,6 @@ const std::map<cudaError_t, std::pair<const char*, const char*>>& error_texts() 
       {cudaErrorStreamCaptureUnjoined, {"cudaErrorStreamCaptureUnjoined", "capturing stream has unjoined work"}},
       {cudaErrorStreamCaptureImplicit,
        {"cudaErrorStreamCaptureImplicit", "operation would make the legacy stream depend on a capturing stream"}},
-      {cudaErrorGraphExecUpdateFailure, {"cudaErrorGraphExecUpdateFailure", "the graph update was not performed"}},
   };
   return texts;
 }

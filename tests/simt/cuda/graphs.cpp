@@ -105,19 +105,6 @@ cudaError_t launch_graph(cudaGraphExec_t executable, cudaStream_t handle) {
   return cudaSuccess;
 }
 
-cudaError_t update_graph(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* result) {
-  const auto same = [](const Node& a, const Node& b) { return a.name == b.name && a.after == b.after; };
-  result->result = cudaGraphExecUpdateSuccess;
-  result->errorNode = nullptr;
-  result->errorFromNode = nullptr;
-  if (!std::equal(executable->nodes.begin(), executable->nodes.end(), graph->nodes.begin(), graph->nodes.end(), same)) {
-    result->result = cudaGraphExecUpdateErrorTopologyChanged;
-    return refuse(cudaErrorGraphExecUpdateFailure, "the graph has other nodes");
-  }
-  executable->nodes = graph->nodes;
-  return cudaSuccess;
-}
-
 }  // namespace
 
 void capture_node(CUstream_st* stream, std::string name, std::function<void()> run) {
@@ -187,11 +174,6 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 EMULATED_ENTRY(cudaGraphLaunch);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   return runtime_call("cudaGraphLaunch", [&] { return launch_graph(executable, stream); });
-}
-
-EMULATED_ENTRY(cudaGraphExecUpdate);
-cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* result) {
-  return runtime_call("cudaGraphExecUpdate", [&] { return update_graph(executable, graph, result); });
 }
 
 EMULATED_ENTRY(cudaGraphDestroy);

@@ -149,24 +149,5 @@ TEST_F(Graphs, TheDefaultStreamMayNotDisturbACapture) {
   EXPECT_EQ(cudaStreamEndCapture(blocking.get(), &graph), cudaErrorStreamCaptureInvalidated);
 }
 
-TEST_F(Graphs, UpdatesTakeOtherArgumentsOfTheSameKernels) {
-  const TestStream stream;
-  const DeviceArray<float> x(count);
-  cudaGraphExec_t executable = instantiate(capture(stream, [&] { stream.fill(x.data(), 1, count); }));
-  cudaGraph_t other = capture(stream, [&] { stream.fill(x.data(), 9, count); });
-  cudaGraphExecUpdateResultInfo result{};
-  EXPECT_CUDA(cudaGraphExecUpdate(executable, other, &result));
-  ASSERT_CUDA(cudaGraphLaunch(executable, stream.get()));
-  EXPECT_THAT(x.values(), Each(9.0F));
-  cudaGraph_t longer = capture(stream, [&] {
-    stream.fill(x.data(), 1, count);
-    stream.fill(x.data(), 2, count);
-  });
-  EXPECT_EQ(cudaGraphExecUpdate(executable, longer, &result), cudaErrorGraphExecUpdateFailure);
-  EXPECT_EQ(result.result, cudaGraphExecUpdateErrorTopologyChanged);
-  for (cudaGraph_t graph : {other, longer}) EXPECT_CUDA(cudaGraphDestroy(graph));
-  EXPECT_CUDA(cudaGraphExecDestroy(executable));
-}
-
 }  // namespace
 }  // namespace emulated::test

@@ -283,23 +283,6 @@ TEST_F(DeviceRuntime, CopiesFromTheHostCannotBeRecorded) {
   EXPECT_THAT(x.to_host<float>(*stream), Each(1.0F));  // the stream works on
 }
 
-TEST_F(DeviceRuntime, ARecordingIsUpdated) {
-  const auto stream = open();
-  const Tensor x = Tensor::from_host<float>(*stream, counting(8), {8});
-  const Tensor y = Tensor::zeros(*stream, {8}, DType::float32);
-  const auto work = stream->gpu()->record([&] { twice(*stream, x); });
-  work->launch();
-  work->update([&] { twice(*stream, y); });  // the same kernel, another address
-  work->launch();
-  work->update([&] {
-    twice(*stream, x);
-    y.copy_from(*stream, x);
-  });  // other work
-  work->launch();
-  EXPECT_EQ(x.to_host<float>(*stream)[7], 32.0F);
-  EXPECT_EQ(y.to_host<float>(*stream)[7], 32.0F);
-}
-
 TEST_F(DeviceRuntime, EventsTellTheTimeBetweenThem) {
   const auto stream = open();
   const ActiveGpu active(*stream);
