@@ -217,7 +217,7 @@ void save_checkpoint(Stream& stream, const DecoderConfig& config, const NamedTen
   for (const auto& [name, tensor] : tensors) {
     bytes += tensor.numel() * runtime::element_size(options.dtype.value_or(tensor.dtype()));
   }
-  runtime::io::require_free_space(directory.path(), bytes);
+  runtime::io::require_free_space(output, bytes);
   write_weights(stream, tensors, directory.path(), options);
   runtime::io::write_file_atomically(directory.path() / "config.json",
                                      config_json_text(config, stated_dtype(tensors, options)));

@@ -235,7 +235,7 @@ def scenario_full(study, folder, _chance, _kills):
     shares = (0.05, 0.3, 0.6, 0.9)
     for share in shares:
         with mounted(folder / f"full-{share}", int(whole * share)) as disk:
-            expect_error(study, disk / "out", ["No space left"])
+            expect_error(study, disk / "out", ["No space left", "are needed"])
             study.check_whole(disk / "out")
             remount(disk, f"size={4 * whole}")
             study.finish(disk / "out")
