@@ -281,10 +281,13 @@ std::vector<Finding> projection_findings(const ProjectionTables& all, const Thre
     return std::isfinite(row.utility) || std::isfinite(row.harmfulness);
   });
   ProjectionTables tables = all;
-  const auto sided = [](const auto& row) { return row.basis.find('/') != std::string::npos; };
-  std::erase_if(tables.rows, sided);
-  std::erase_if(tables.cells, sided);
-  std::erase_if(tables.comparisons, sided);
+  const auto sided = [](const std::string& basis) { return basis.find('/') != std::string::npos; };
+  std::erase_if(tables.rows, [&](const ProjectionRow& row) { return sided(row.basis); });
+  std::erase_if(tables.cells, [&](const CellRow& row) { return sided(row.basis); });
+  std::erase_if(tables.comparisons, [&](const ComparisonRow& row) {
+    const bool of_bases = row.family == "bases" || row.family == "equal_energy";
+    return sided(row.basis) || (of_bases && sided(row.against));
+  });
   const bool others_alone =
       tables.rows.size() < all.rows.size() && std::none_of(tables.rows.begin(), tables.rows.end(), is_projected);
   if (!scored || others_alone) return {energy_fact(all.rows, scored)};

@@ -18,6 +18,11 @@ std::string utility_column(const CsvTable& table) {
   return "gsm8k_flexible";
 }
 
+/// Of a table's column `side`, which earlier versions did not write; the claims are about left subspaces.
+bool is_left(const std::string& side) {
+  return side.empty() || side == "none" || side == "left";
+}
+
 }  // namespace
 
 Interval interval_of(const CsvTable& table, int64_t row, const std::string& name) {
@@ -62,8 +67,7 @@ std::vector<ProjectionRow> projection_rows(const CsvTable& table) {
   std::vector<ProjectionRow> rows;
   for (int64_t i = 0; i < table.rows(); ++i) {
     const std::string& side = table.text(i, "side");
-    const bool left = side.empty() || side == "none" || side == "left";
-    const std::string basis = table.text(i, "basis") + (left ? "" : "/" + side);
+    const std::string basis = table.text(i, "basis") + (is_left(side) ? "" : "/" + side);
     rows.push_back({table.text(i, "model"), basis, table.text(i, "mode"), table.number(i, "fraction"),
                     table.number(i, "energy_kept"), table.number(i, utility), table.number(i, "harmfulness")});
   }
@@ -73,7 +77,7 @@ std::vector<ProjectionRow> projection_rows(const CsvTable& table) {
 std::vector<OverlapRow> overlap_rows(const CsvTable& table) {
   std::vector<OverlapRow> rows;
   for (int64_t i = 0; i < table.rows(); ++i) {
-    if (table.text(i, "side") == "right") continue;  // the claims are about left subspaces
+    if (!is_left(table.text(i, "side"))) continue;
     rows.push_back({table.text(i, "pair"), table.text(i, "group"), table.text(i, "granularity"),
                     table.number(i, "energy"), table.number(i, "mso"), table.number(i, "mso_random"),
                     table.number(i, "mso_random_high")});
@@ -113,7 +117,7 @@ std::vector<ProbeRow> probe_rows(const CsvTable& table) {
 std::vector<AngleRow> angle_rows(const CsvTable& table) {
   std::vector<AngleRow> rows;
   for (int64_t i = 0; i < table.rows(); ++i) {
-    if (table.text(i, "side") == "right") continue;
+    if (!is_left(table.text(i, "side"))) continue;
     rows.push_back({table.text(i, "pair"), table.text(i, "group"), table.text(i, "granularity"),
                     table.number(i, "energy"), table.number(i, "index"), table.number(i, "cosine"),
                     table.number(i, "cosine_random"), interval_of(table, i, "cosine_random")});
@@ -151,8 +155,10 @@ std::vector<ComparisonRow> comparison_rows(const CsvTable& table) {
 std::vector<TrendRow> trend_rows(const CsvTable& table) {
   std::vector<TrendRow> rows;
   for (int64_t i = 0; i < table.rows(); ++i) {
-    rows.push_back(
-        {table.text(i, "model"), table.text(i, "metric"), table.number(i, "value"), interval_of(table, i, "")});
+    if (is_left(table.text(i, "side"))) {
+      rows.push_back(
+          {table.text(i, "model"), table.text(i, "metric"), table.number(i, "value"), interval_of(table, i, "")});
+    }
   }
   return rows;
 }

@@ -102,7 +102,7 @@ struct ComparisonRow {
   double detectable = 0;
 };
 
-/// One row of a projection's trends.csv.
+/// One row of a projection's trends.csv, of left subspaces.
 struct TrendRow {
   std::string model;
   std::string metric;

@@ -81,6 +81,18 @@ struct Curve {
   std::vector<const Outcomes*> outcomes;
 };
 
+/// A share, and its interval over prompts.
+struct Concordance {
+  double value = 0;
+  Interval interval;
+};
+
+/// The side of a basis as GridCell names it.
+std::string side_of(const std::string& basis) {
+  const size_t slash = basis.find('/');
+  return slash == std::string::npos ? std::string(name(Sides::left)) : basis.substr(slash + 1);
+}
+
 class Statistics {
  public:
   Statistics(const RunDir& dir, const OutcomeTable& outcomes, ScoreIntervals& intervals)
@@ -110,6 +122,7 @@ class Statistics {
   void contrast_bases(std::vector<Contrast>& all, const Scores& scores) const;
   void contrast_curves(std::vector<Contrast>& all, const Scores& scores) const;
   Values draw_means(const GridCell& cell, const std::string& metric) const;
+  Concordance concordance_of(const std::map<std::string, Curve>& by_basis) const;
 
   const RunDir& dir_;
   const OutcomeTable& outcomes_;
@@ -320,35 +333,42 @@ double mean_concordance(const std::map<std::string, Curve>& curves, double toler
   return statistics::mean(shares);
 }
 
+Concordance Statistics::concordance_of(const std::map<std::string, Curve>& by_basis) const {
+  const Curve& any = by_basis.begin()->second;
+  const auto sample_mean = [](const Outcomes* outcomes) { return statistics::mean(outcomes->values); };
+  const double moved = sample_mean(any.outcomes.back()) - sample_mean(any.outcomes.front());
+  const double tolerance = 0.1 * std::abs(moved);
+  const statistics::Resamples& resamples =
+      intervals_.resamples(static_cast<int64_t>(any.outcomes.front()->values.size()));
+  std::map<const Outcomes*, Values> resampled;
+  for (const auto& entry : by_basis) {
+    for (const Outcomes* each : entry.second.outcomes) {
+      if (!resampled.contains(each)) resampled[each] = resamples.means(each->values);
+    }
+  }
+  Values shares;
+  for (size_t r = 0; r < static_cast<size_t>(resamples.resamples()); ++r) {
+    shares.push_back(mean_concordance(by_basis, tolerance, [&](const Outcomes* o) { return resampled.at(o)[r]; }));
+  }
+  return {mean_concordance(by_basis, tolerance, sample_mean), statistics::percentile_interval(shares)};
+}
+
 void Statistics::write_trends() const {
-  Table table({"model", "metric", "statistic", "value", "low", "high"});
+  Table table({"model", "metric", "statistic", "value", "low", "high", "side"});
   for (const Scores& scores : scores_) {
     for (const std::string& model : projected_models()) {
-      const std::map<std::string, Curve> by_basis = curves(scores, model);
-      if (by_basis.empty()) continue;
-      const Curve& any = by_basis.begin()->second;
-      const auto sample_mean = [](const Outcomes* outcomes) { return statistics::mean(outcomes->values); };
-      const double moved = sample_mean(any.outcomes.back()) - sample_mean(any.outcomes.front());
-      const double tolerance = 0.1 * std::abs(moved);
-      std::map<const Outcomes*, Values> resampled;
-      const statistics::Resamples& resamples =
-          intervals_.resamples(static_cast<int64_t>(any.outcomes.front()->values.size()));
-      for (const auto& entry : by_basis) {
-        for (const Outcomes* each : entry.second.outcomes) {
-          if (!resampled.contains(each)) resampled[each] = resamples.means(each->values);
-        }
+      std::map<std::string, std::map<std::string, Curve>> by_side;
+      for (const auto& [basis, curve] : curves(scores, model)) by_side[side_of(basis)].emplace(basis, curve);
+      for (const auto& [side, by_basis] : by_side) {
+        const Concordance concordance = concordance_of(by_basis);
+        table.append(NamedCells{{"model", model},
+                                {"metric", scores.metric},
+                                {"statistic", "concordance"},
+                                {"value", concordance.value},
+                                {"low", concordance.interval.low},
+                                {"high", concordance.interval.high},
+                                {"side", side}});
       }
-      Values shares;
-      for (size_t r = 0; r < static_cast<size_t>(resamples.resamples()); ++r) {
-        shares.push_back(mean_concordance(by_basis, tolerance, [&](const Outcomes* o) { return resampled.at(o)[r]; }));
-      }
-      const Interval interval = statistics::percentile_interval(shares);
-      table.append(NamedCells{{"model", model},
-                              {"metric", scores.metric},
-                              {"statistic", "concordance"},
-                              {"value", mean_concordance(by_basis, tolerance, sample_mean)},
-                              {"low", interval.low},
-                              {"high", interval.high}});
     }
   }
   write_whole_table(dir_, "trends", table);

@@ -105,7 +105,8 @@ class MadeUpStatistics {
       compare("equal_energy", "harmfulness", model, basis, "same", "random", gap * (whole.harmfulness - 1), 0.1);
     }
     trends_ += fmt::format(
-        "{0},exact_match_flexible,concordance,0.93,{1:.4f},0.99\n{0},harmfulness,concordance,0.95,{1:.4f},1\n",
+        "{0},exact_match_flexible,concordance,0.93,{1:.4f},0.99,left\n{0},harmfulness,concordance,0.95,{1:.4f},1,"
+        "left\n",
         quoted(model), 0.85 - 0.3 * (effect_.spread - 1));
   }
 
@@ -120,7 +121,7 @@ class MadeUpStatistics {
         folder / "comparisons.csv",
         "family,metric,model,basis,mode,fraction,against,n,value,reference,difference,low,high,p,p_holm,detectable\n" +
             comparisons_);
-    write_text(folder / "trends.csv", "model,metric,statistic,value,low,high\n" + trends_);
+    write_text(folder / "trends.csv", "model,metric,statistic,value,low,high,side\n" + trends_);
   }
 
  private:

@@ -36,8 +36,19 @@ class ProjectionStatistics : public testing::SubspaceTest {
     table.write();
   }
 
+  struct Point {
+    ProjectionCell cell;
+    double energy = 0;
+    int64_t hits = 0;
+  };
+  const std::vector<Point> left_ = {{{"useful", "top_k", "same", 0.5, 0}, 0.5, 28},
+                                    {{"useful", "random", "same", 0.5, 0}, 0.4, 6},
+                                    {{"useful", "random", "same", 0.5, 1}, 0.6, 8}};
+
   /// aligned 4 of 40, useful 32; top_k and random (two draws) in between, random lower at the same energy.
-  void make(int64_t resamples = 300) {
+  void make(int64_t resamples = 300) { make(left_, resamples); }
+
+  void make(const std::vector<Point>& points, int64_t resamples) {
     in_run("run", [&](RunContext& context) {
       results_ = std::make_unique<Table>(
           context.dir.table({"model", "basis", "mode", "fraction", "draw", "energy_kept", "side"}));
@@ -45,9 +56,7 @@ class ProjectionStatistics : public testing::SubspaceTest {
       const double nan = std::nan("");
       add(outcomes, {"aligned"}, nan, 4);
       add(outcomes, {"useful"}, 1.0, 32);
-      add(outcomes, {"useful", "top_k", "same", 0.5, 0}, 0.5, 28);
-      add(outcomes, {"useful", "random", "same", 0.5, 0}, 0.4, 6);
-      add(outcomes, {"useful", "random", "same", 0.5, 1}, 0.6, 8);
+      for (const Point& point : points) add(outcomes, point.cell, point.energy, point.hits);
       IntervalConfig config;
       config.resamples = resamples;
       ScoreIntervals intervals(config);
@@ -124,6 +133,17 @@ TEST_F(ProjectionStatistics, ConcordanceOfCurvesThatRiseIsOne) {
   EXPECT_EQ(number(read("run", "trends"), key, "value"), 1.0);
   EXPECT_GT(number(read("run", "trends"), key, "low"), 0.6);
   EXPECT_EQ(number(read("run", "trends"), key, "high"), 1.0);
+}
+
+TEST_F(ProjectionStatistics, ConcordanceIsOfEachSideAlone) {
+  // On the right the cell with most energy is the worst: of the pairs of 4, 0, 32 hits two of three rise.
+  std::vector<Point> points = left_;
+  points.push_back({{"useful", "top_k", "same", 0.5, 0, "right"}, 0.5, 0});
+  make(points, 300);
+  const Table trends = read("run", "trends");
+  EXPECT_EQ(trends.rows().size(), 2U);
+  EXPECT_EQ(number(trends, {{"side", "left"}}, "value"), 1.0);
+  EXPECT_DOUBLE_EQ(number(trends, {{"side", "right"}}, "value"), 2.0 / 3.0);
 }
 
 TEST_F(ProjectionStatistics, WithoutResamplesThereAreTestsAndNoIntervals) {
