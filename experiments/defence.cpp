@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "experiments/subspace/checkpoints.h"
+#include "experiments/subspace/factors.h"
 #include "experiments/subspace/formed_weights.h"
 #include "experiments/subspace/lox.h"
 #include "experiments/subspace/safelora.h"
@@ -108,10 +109,16 @@ Plan Defence::plan(const PlanContext& context) const {
       plan.host_bytes += plan.parameters * runtime::element_size(config->dtype);
     }
   }
-  if (const auto opened = subspace::open_planned(context, this->models())) {
-    select_tensors(opened->front(), tensors_, "tensors");
+  for (const runtime::Shape& shape : subspace::planned_shapes(context, this->models(), tensors_)) {
+    plan.flops += tensor_flops(shape);
   }
   return plan;
+}
+
+/// LoX decomposes; SafeLoRA projects once to measure and, at most, once for each model that is made.
+double Defence::tensor_flops(const runtime::Shape& shape) const {
+  if (extrapolates()) return subspace::decomposition_flops(shape, 1);
+  return static_cast<double>(finetuned_.size() * (1 + choices().size())) * subspace::safelora_flops(shape);
 }
 
 void Defence::run(RunContext& context) {

@@ -31,6 +31,7 @@ class Defence final : public Experiment {
   bool extrapolates() const { return defence_ == "lox"; }
   Named<ModelPath> models() const;
   std::vector<Choice> choices() const;
+  double tensor_flops(const runtime::Shape& shape) const;
   void run_safelora(RunContext& context) const;
   void run_lox(RunContext& context) const;
 

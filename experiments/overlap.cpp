@@ -79,10 +79,7 @@ namespace {
 
 /// What the decompositions of `count` matrices take, and comparing them.
 void add_cost(Plan& plan, int64_t rows, int64_t cols, size_t count) {
-  const auto m = static_cast<double>(rows);
-  const auto n = static_cast<double>(cols);
-  const double side = std::min(m, n);
-  plan.flops += static_cast<double>(count) * (4.0 * m * n * side + 9.0 * side * side * side);
+  plan.flops += static_cast<double>(count) * subspace::decomposition_flops({rows, cols}, 1);
   plan.host_bytes =
       std::max(plan.host_bytes, subspace::factor_workspace_bytes({rows, cols}, 0) * static_cast<int64_t>(count));
 }

@@ -7,7 +7,6 @@
 #include "experiments/subspace/checkpoints.h"
 #include "experiments/subspace/projection_run.h"
 #include "experiments/subspace/projection_statistics.h"
-#include "model/tensor_shapes.h"
 
 namespace subspect::experiments {
 
@@ -17,15 +16,6 @@ using subspace::Basis;
 using subspace::Mode;
 using subspace::Sides;
 using subspace::WeightSource;
-
-/// Products of one decomposition and of the coefficients of `finetuned` updates.
-double decomposition_flops(const runtime::Shape& shape, size_t finetuned) {
-  if (shape.size() < 2) return 0.0;
-  const auto m = static_cast<double>(shape[0]);
-  const auto n = static_cast<double>(subspace::elements(shape)) / m;
-  const double side = std::min(m, n);
-  return 2.0 * m * n * side * (1.0 + static_cast<double>(finetuned)) + 9.0 * side * side * side;
-}
 
 }  // namespace
 
@@ -121,16 +111,7 @@ Plan Projection::plan(const PlanContext& context) const {
     const auto evaluated = static_cast<double>(cells + 2 + static_cast<int64_t>(finetuned_.size()));
     plan.flops += evaluated * evaluation_flops(context, formed_.evaluate, *known);
   }
-  std::vector<runtime::Shape> shapes;
-  if (const auto opened = subspace::open_planned(context, models())) {
-    const WeightSource& aligned = (*opened)[1];
-    for (const std::string& tensor : subspace::select_tensors(aligned, tensors_, "tensors")) {
-      shapes.push_back(aligned.info(tensor).shape);
-    }
-  } else if (known) {
-    shapes = model::tensor_shapes(*known);
-  }
-  add_costs(plan, shapes, random_draws, cells);
+  add_costs(plan, subspace::planned_shapes(context, models(), tensors_), random_draws, cells);
   return plan;
 }
 
@@ -144,7 +125,7 @@ void Projection::add_costs(Plan& plan, const std::vector<runtime::Shape>& shapes
     int64_t largest = 0;
     for (const Sides sides : settings().sides) {
       const double decompositions = static_cast<double>(1 + random_draws) * (sides == Sides::both ? 2.0 : 1.0);
-      plan.flops += decomposition_flops(shape, finetuned_.size()) * decompositions;
+      plan.flops += subspace::decomposition_flops(shape, finetuned) * decompositions;
       largest = std::max(largest, subspace::factor_bytes(shape, finetuned, sides));
       workspace = std::max(workspace, subspace::factor_workspace_bytes(shape, finetuned, sides));
     }

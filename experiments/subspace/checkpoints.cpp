@@ -2,6 +2,7 @@
 #include "experiments/subspace/checkpoints.h"
 
 #include "model/hub.h"
+#include "model/tensor_shapes.h"
 
 namespace subspect::experiments::subspace {
 
@@ -34,6 +35,22 @@ std::optional<std::vector<WeightSource>> open_planned(const PlanContext& context
     open_next(opened, name, described, context.downloads);
   }
   return opened;
+}
+
+std::vector<runtime::Shape> planned_shapes(const PlanContext& context, const Named<ModelPath>& models,
+                                           const std::vector<std::string>& globs) {
+  const auto opened = open_planned(context, models);
+  if (!opened) {
+    for (const auto& [name, path] : models) {
+      if (const auto known = context.decoder_config(path)) return model::tensor_shapes(*known);
+    }
+    return {};
+  }
+  std::vector<runtime::Shape> shapes;
+  for (const std::string& tensor : select_tensors(opened->front(), globs, "tensors")) {
+    shapes.push_back(opened->front().info(tensor).shape);
+  }
+  return shapes;
 }
 
 }  // namespace subspect::experiments::subspace

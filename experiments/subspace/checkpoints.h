@@ -18,4 +18,9 @@ std::vector<WeightSource> open_checkpoints(const RunContext& context, const Name
 /// The same for a plan; nullopt where a stage of the study has yet to make one of them, or a download is assumed.
 std::optional<std::vector<WeightSource>> open_planned(const PlanContext& context, const Named<ModelPath>& models);
 
+/// Shapes of the tensors of these checkpoints that the globs choose; where they are not there yet, of all that a model
+/// has whose config.json is; none where no config.json is.
+std::vector<runtime::Shape> planned_shapes(const PlanContext& context, const Named<ModelPath>& models,
+                                           const std::vector<std::string>& globs);
+
 }  // namespace subspect::experiments::subspace

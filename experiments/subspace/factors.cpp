@@ -283,6 +283,14 @@ int64_t factor_bytes(const runtime::Shape& shape, int64_t finetuned, Sides sides
   return 4 * side * (sides == Sides::left ? rows + finetuned * cols : cols + finetuned * rows);
 }
 
+double decomposition_flops(const runtime::Shape& shape, int64_t products) {
+  if (shape.size() < 2) return 0.0;
+  const auto m = static_cast<double>(shape[0]);
+  const auto n = static_cast<double>(elements(shape)) / m;
+  const double side = std::min(m, n);
+  return 2.0 * m * n * side * (1.0 + static_cast<double>(products)) + 9.0 * side * side * side;
+}
+
 int64_t factor_workspace_bytes(const runtime::Shape& shape, int64_t finetuned, Sides sides) {
   const int64_t rows = shape.empty() ? 1 : shape[0];
   const int64_t count = elements(shape);

@@ -108,6 +108,9 @@ std::optional<runtime::linalg::BasisRequest> basis_request(runtime::Stream& stre
 Factors make_factors(runtime::Stream& stream, const UpdateSources& sources, const std::string& tensor,
                      const BasisChoice& choice, const FactorOptions& options, const runtime::linalg::LeftBasis& basis);
 
+/// Operations of decomposing a matrix of this shape and of as many products of its basis with others of the shape. None
+/// for vectors.
+double decomposition_flops(const runtime::Shape& shape, int64_t products);
 /// Peak bytes that `make_factors` needs for a tensor of this shape.
 int64_t factor_workspace_bytes(const runtime::Shape& shape, int64_t finetuned, Sides sides = Sides::left);
 /// Bytes that kept factors of this shape hold.

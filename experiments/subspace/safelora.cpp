@@ -49,6 +49,12 @@ Tensor safelora_projection(Stream& stream, const Tensor& alignment, const Tensor
   return projected;
 }
 
+double safelora_flops(const runtime::Shape& shape) {
+  const auto count = static_cast<double>(elements(shape));
+  const auto rows = static_cast<double>(shape.empty() ? 1 : shape[0]);
+  return 4.0 * count * std::min(rows, count / rows);
+}
+
 Tensor safelora_weights(Stream& stream, const UpdateSources& sources, size_t finetuned, const std::string& tensor) {
   const WeightSource& aligned = *sources.aligned;
   Tensor weights = aligned.load(stream, tensor);

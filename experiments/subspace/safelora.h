@@ -26,6 +26,9 @@ struct SafeLoraTensor {
   double cosine() const;  ///< of D and C D; NaN where one of them is 0
 };
 
+/// Operations of safelora_projection for matrices of this shape.
+double safelora_flops(const runtime::Shape& shape);
+
 /// C D of `update` by `alignment`, both [m, n] float32 on the stream's device; 0 where V = 0.
 runtime::Tensor safelora_projection(runtime::Stream& stream, const runtime::Tensor& alignment,
                                     const runtime::Tensor& update);

@@ -403,6 +403,10 @@ TEST_F(FormedModelsTest, DefenceConfigErrorsAndPlan) {
   EXPECT_EQ(plan.disk_bytes, 4 * plan.parameters);
   EXPECT_EQ(read_yaml<Defence>(safelora).plan(context).facts[0].second, "11");
   EXPECT_THROW(read_yaml<Defence>(std::string(lox) + "tensors: ['*nothing*']\n").plan(context), runtime::UsageError);
+  // Two tensors of 32 x 48: a decomposition and a projection of each, or ten times two products of side 32.
+  const std::string some = "tensors: ['*down_proj*']\n";
+  EXPECT_EQ(read_yaml<Defence>(lox + some).plan(context).flops, 2 * (2 * 2 * 32 * 48 * 32 + 9 * 32 * 32 * 32));
+  EXPECT_EQ(read_yaml<Defence>(safelora + some).plan(context).flops, 2 * 10 * 2 * 2 * 32 * 48 * 32);
 }
 
 }  // namespace
