@@ -87,20 +87,6 @@ GPU_DEVICE void probabilities_of_keys(Fragments<M, N>& scores, const float* logs
   }
 }
 
-template <int M, int N>
-GPU_DEVICE void hide_keys(Fragments<M, N>& probabilities, int first_key, int first_query, int window) {
-  GPU_UNROLL
-  for (int m = 0; m < M; ++m) {
-    GPU_UNROLL
-    for (int n = 0; n < N; ++n) {
-      GPU_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        if (!sees(first_query + 8 * n + e % 2, first_key + 16 * m + 8 * (e / 2), window)) probabilities[m][n][e] = 0;
-      }
-    }
-  }
-}
-
 /// products [keys, queries] of values and dout become gradients of the scores before scaling.
 template <int M, int N>
 GPU_DEVICE void score_gradients_of_keys(Fragments<M, N>& products, const Fragments<M, N>& probabilities,
@@ -199,7 +185,8 @@ attention_keys_kernel(Arguments<T> arguments) {
       Products<T, D>::rows_by_rows(probabilities, k_tile + warp_row * stride, queries.q);
       probabilities_of_keys(probabilities, queries.logsumexp, factor);
       if (visible == Visible::some) {
-        hide_keys(probabilities, first_key + fragment_row(), query + fragment_col(), arguments.window);
+        hide_pairs<ScoreRows::keys>(probabilities, first_key + fragment_row(), query + fragment_col(), arguments.window,
+                                    0.0F);
       }
       if constexpr (want_dv) Products<T, D>::weights_by_rows(dv, probabilities, queries.dout);
       if constexpr (want_dk) {
@@ -284,20 +271,6 @@ GPU_DEVICE void score_gradients_of_queries(Fragments<M, N>& scores, const Fragme
   }
 }
 
-template <int M, int N>
-GPU_DEVICE void hide_queries(Fragments<M, N>& gradients, int first_query, int first_key, int window) {
-  GPU_UNROLL
-  for (int m = 0; m < M; ++m) {
-    GPU_UNROLL
-    for (int n = 0; n < N; ++n) {
-      GPU_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        if (!sees(first_query + 16 * m + 8 * (e / 2), first_key + 8 * n + e % 2, window)) gradients[m][n][e] = 0;
-      }
-    }
-  }
-}
-
 template <class T, int D>
 GPU_KERNEL((QueryTiles<T, D>::threads), (QueryTiles<T, D>::blocks))
 attention_queries_kernel(Arguments<T> arguments) {
@@ -305,45 +278,38 @@ attention_queries_kernel(Arguments<T> arguments) {
   constexpr int fragments = Tiles::fragments;
   constexpr int stride = row_stride<T, D>;
   const AttentionBackwardParams<T>& p = arguments.p;
-  const auto heads = static_cast<uint32_t>(p.shape.heads);
-  const auto head = static_cast<int>(blockIdx.x % heads);
-  const uint32_t slot = (gridDim.x - 1 - blockIdx.x) / heads;  // late queries, which see most keys, first
-  const DocumentTile tile = document_tile(p.shape, slot, Tiles::queries);
-  if (tile.first >= tile.length) return;
+  const QueryBlock block = query_block<Tiles::queries>(arguments);
+  if (!block.exists()) return;
 
-  const auto head_dim = static_cast<int>(p.shape.head_dim);
-  const int last = smaller(tile.first + Tiles::queries, tile.length);
-  const auto rows = [&](const T* data, int64_t row_size, int head_index, int first) {
-    const T* row = data + (tile.begin + first) * row_size + static_cast<int64_t>(head_index) * head_dim;
-    return GlobalRows<const T>{row, row_size, last - first, head_dim, arguments.aligned};
-  };
   T* q_tile = dynamic_smem<T>();
   T* dout_tile = q_tile + Tiles::queries * stride;
   T* key_tiles = dout_tile + Tiles::queries * stride;
-  const int kv_head = head / arguments.group;
+  const int kv_head = block.head / arguments.group;
   const auto load_keys = [&](int buffer, int first) {
     T* k_tile = key_tiles + buffer * 2 * Tiles::keys * stride;
-    load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile, rows(p.k, p.k_stride, kv_head, first));
-    load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile + Tiles::keys * stride, rows(p.v, p.v_stride, kv_head, first));
+    load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile, block.rows(p.k, p.k_stride, kv_head, first));
+    load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile + Tiles::keys * stride,
+                                                 block.rows(p.v, p.v_stride, kv_head, first));
     cp_async_commit();
   };
-  const int first_key = larger(0, tile.first - arguments.window + 1);
-  load_rows<T, D, Tiles::queries, Tiles::threads>(q_tile, rows(p.q, p.q_stride, head, tile.first));
-  load_rows<T, D, Tiles::queries, Tiles::threads>(dout_tile, rows(p.dout, p.dout_stride, head, tile.first));
+  const int first_key = larger(0, block.tile.first - arguments.window + 1);
+  load_rows<T, D, Tiles::queries, Tiles::threads>(q_tile, block.rows(p.q, p.q_stride, block.head, block.tile.first));
+  load_rows<T, D, Tiles::queries, Tiles::threads>(dout_tile,
+                                                  block.rows(p.dout, p.dout_stride, block.head, block.tile.first));
   load_keys(0, first_key);
 
   const int warp_row = warp_index() * Tiles::warp_queries;
-  const int first_query = tile.first + warp_row;
+  const int first_query = block.tile.first + warp_row;
   const float factor = p.shape.scale * log2_e;
   RowStatistics<fragments> statistics;
-  load_statistics(statistics, p, tile, first_query, head);
+  load_statistics(statistics, p, block.tile, first_query, block.head);
   Fragments<fragments, D / 8> dq;
   clear(dq);
   int buffer = 0;
-  for (int key = first_key; key < last; key += Tiles::keys, buffer ^= 1) {
+  for (int key = first_key; key < block.last; key += Tiles::keys, buffer ^= 1) {
     cp_async_wait<0>();
     barrier();  // this step's keys are here, and all are done with the buffer of the step before
-    if (key + Tiles::keys < last) load_keys(buffer ^ 1, key + Tiles::keys);
+    if (key + Tiles::keys < block.last) load_keys(buffer ^ 1, key + Tiles::keys);
     const T* k_tile = key_tiles + buffer * 2 * Tiles::keys * stride;
     const Visible visible = visible_pairs(first_query, Tiles::warp_queries, key, Tiles::keys, arguments.window);
     if (visible == Visible::none) continue;
@@ -353,16 +319,16 @@ attention_queries_kernel(Arguments<T> arguments) {
     Products<T, D>::rows_by_rows(products, dout_tile + warp_row * stride, k_tile + Tiles::keys * stride);
     score_gradients_of_queries(scores, products, statistics, factor);
     if (visible == Visible::some) {
-      hide_queries(scores, first_query + fragment_row(), key + fragment_col(), arguments.window);
+      hide_pairs<ScoreRows::queries>(scores, first_query + fragment_row(), key + fragment_col(), arguments.window,
+                                     0.0F);
     }
     Products<T, D>::weights_by_rows(dq, scores, k_tile);
   }
   float scales[fragments][2];
   GPU_UNROLL
   for (int m = 0; m < fragments; ++m) scales[m][0] = scales[m][1] = p.shape.scale;
-  T* target = p.dq + (tile.begin + first_query) * p.dq_stride + static_cast<int64_t>(head) * head_dim;
   store_rows<T, D, fragments>(dq, scales, q_tile + warp_row * stride,
-                              {target, p.dq_stride, tile.length - first_query, head_dim, arguments.aligned});
+                              block.rows(p.dq, p.dq_stride, block.head, first_query));
 }
 
 template <class T, int D>

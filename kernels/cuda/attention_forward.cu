@@ -46,22 +46,6 @@ struct OnlineSoftmax {
 };
 
 template <int M, int N>
-GPU_DEVICE void hide_scores(Fragments<M, N>& scores, int first_query, int first_key, int window) {
-  GPU_UNROLL
-  for (int m = 0; m < M; ++m) {
-    GPU_UNROLL
-    for (int n = 0; n < N; ++n) {
-      GPU_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        const int query = first_query + 16 * m + 8 * (e / 2);
-        const int key = first_key + 8 * n + e % 2;
-        if (!sees(query, key, window)) scores[m][n][e] = -INFINITY;
-      }
-    }
-  }
-}
-
-template <int M, int N>
 GPU_DEVICE void negate(Fragments<M, N>& scores) {
   GPU_UNROLL
   for (int m = 0; m < M; ++m) {
@@ -142,29 +126,20 @@ attention_forward_kernel(AttentionArguments<AttentionForwardParams<T>> arguments
   using Tiles = ForwardTiles<T, D>;
   constexpr int fragments = Tiles::fragments;
   const AttentionForwardParams<T>& p = arguments.p;
-  const auto heads = static_cast<uint32_t>(p.shape.heads);
-  const auto head = static_cast<int>(blockIdx.x % heads);
-  const uint32_t slot = (gridDim.x - 1 - blockIdx.x) / heads;  // late queries, which see most keys, first
-  const DocumentTile tile = document_tile(p.shape, slot, Tiles::queries);
-  if (tile.first >= tile.length) return;
+  const QueryBlock block = query_block<Tiles::queries>(arguments);
+  if (!block.exists()) return;
 
-  const auto head_dim = static_cast<int>(p.shape.head_dim);
-  const int last = smaller(tile.first + Tiles::queries, tile.length);
-  const auto rows = [&](const T* data, int64_t stride, int head_index, int first) {
-    const T* row = data + (tile.begin + first) * stride + static_cast<int64_t>(head_index) * head_dim;
-    return GlobalRows<const T>{row, stride, last - first, head_dim, arguments.aligned};
-  };
   T* q_tile = dynamic_smem<T>();
   T* k_tile = q_tile + Tiles::queries * row_stride<T, D>;
   T* v_tile = k_tile + Tiles::keys * row_stride<T, D>;
-  const int first_key = larger(0, tile.first - arguments.window + 1);
-  const int kv_head = head / arguments.group;
-  load_rows<T, D, Tiles::queries, Tiles::threads>(q_tile, rows(p.q, p.q_stride, head, tile.first));
-  load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile, rows(p.k, p.k_stride, kv_head, first_key));
+  const int first_key = larger(0, block.tile.first - arguments.window + 1);
+  const int kv_head = block.head / arguments.group;
+  load_rows<T, D, Tiles::queries, Tiles::threads>(q_tile, block.rows(p.q, p.q_stride, block.head, block.tile.first));
+  load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile, block.rows(p.k, p.k_stride, kv_head, first_key));
   cp_async_commit();
 
   const int warp_row = warp_index() * Tiles::warp_queries;
-  const int first_query = tile.first + warp_row;
+  const int first_query = block.tile.first + warp_row;
   T* warp_q = q_tile + warp_row * row_stride<T, D>;
   const ScoreScale scale = score_scale(p.shape.scale);
   Fragments<fragments, D / 8> out;
@@ -175,33 +150,32 @@ attention_forward_kernel(AttentionArguments<AttentionForwardParams<T>> arguments
     softmax.maximum[m][0] = softmax.maximum[m][1] = -INFINITY;
     softmax.sum[m][0] = softmax.sum[m][1] = 0;
   }
-  for (int key = first_key; key < last; key += Tiles::keys) {
+  for (int key = first_key; key < block.last; key += Tiles::keys) {
     const Visible visible = visible_pairs(first_query, Tiles::warp_queries, key, Tiles::keys, arguments.window);
     Fragments<fragments, Tiles::keys / 8> scores;
     cp_async_wait<0>();
     barrier();  // the keys are here, and all are done with the values of the tile before
-    load_rows<T, D, Tiles::keys, Tiles::threads>(v_tile, rows(p.v, p.v_stride, kv_head, key));
+    load_rows<T, D, Tiles::keys, Tiles::threads>(v_tile, block.rows(p.v, p.v_stride, kv_head, key));
     cp_async_commit();
     if (visible != Visible::none) {
       Products<T, D>::rows_by_rows(scores, warp_q, k_tile);
       if (scale.negate) negate(scores);
       if (visible == Visible::some) {
-        hide_scores(scores, first_query + fragment_row(), key + fragment_col(), arguments.window);
+        hide_pairs<ScoreRows::queries>(scores, first_query + fragment_row(), key + fragment_col(), arguments.window,
+                                       -INFINITY);
       }
       soften(scores, out, softmax, scale.factor);
     }
     cp_async_wait<0>();
     barrier();  // the values are here, and all are done with the keys
-    if (key + Tiles::keys < last) {
-      load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile, rows(p.k, p.k_stride, kv_head, key + Tiles::keys));
+    if (key + Tiles::keys < block.last) {
+      load_rows<T, D, Tiles::keys, Tiles::threads>(k_tile, block.rows(p.k, p.k_stride, kv_head, key + Tiles::keys));
       cp_async_commit();
     }
     if (visible != Visible::none) Products<T, D>::weights_by_rows(out, scores, v_tile);
   }
-  finish_softmax(softmax, p, tile, first_query, head);
-  T* target = p.out + (tile.begin + first_query) * p.out_stride + static_cast<int64_t>(head) * head_dim;
-  store_rows<T, D, fragments>(out, softmax.sum, warp_q,
-                              {target, p.out_stride, tile.length - first_query, head_dim, arguments.aligned});
+  finish_softmax(softmax, p, block.tile, first_query, block.head);
+  store_rows<T, D, fragments>(out, softmax.sum, warp_q, block.rows(p.out, p.out_stride, block.head, first_query));
 }
 
 }  // namespace

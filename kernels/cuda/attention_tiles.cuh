@@ -98,6 +98,28 @@ GPU_DEVICE Visible visible_pairs(int first_query, int queries, int first_key, in
   return last_key <= first_query && last_query - first_key < window ? Visible::all : Visible::some;
 }
 
+/// Which positions are the rows of a tile of scores; the others are its columns.
+enum class ScoreRows : uint8_t { queries, keys };
+
+/// Sets what a lane holds of pairs that do not see each other. `first_row` and `first_col` are the positions of its
+/// first element.
+template <ScoreRows rows, int M, int N>
+GPU_DEVICE void hide_pairs(Fragments<M, N>& scores, int first_row, int first_col, int window, float hidden) {
+  GPU_UNROLL
+  for (int m = 0; m < M; ++m) {
+    GPU_UNROLL
+    for (int n = 0; n < N; ++n) {
+      GPU_UNROLL
+      for (int e = 0; e < 4; ++e) {
+        const int row = first_row + 16 * m + 8 * (e / 2);
+        const int col = first_col + 8 * n + e % 2;
+        const bool seen = rows == ScoreRows::queries ? sees(row, col, window) : sees(col, row, window);
+        if (!seen) scores[m][n][e] = hidden;
+      }
+    }
+  }
+}
+
 /// Rows [rows, head_dim] in global memory.
 template <class T>
 struct GlobalRows {
@@ -107,6 +129,34 @@ struct GlobalRows {
   int head_dim;
   bool aligned;
 };
+
+/// What a block of the forward pass or of the kernel for dq works on: a tile of queries of one head.
+struct QueryBlock {
+  int head;
+  DocumentTile tile;
+  int last;  ///< one past the last query
+  int head_dim;
+  bool aligned;
+
+  GPU_DEVICE bool exists() const { return tile.first < tile.length; }
+
+  /// The rows of one head from position `first` on, up to the last query: no query of the block sees beyond.
+  template <class T>
+  GPU_DEVICE GlobalRows<T> rows(T* data, int64_t stride, int of_head, int first) const {
+    T* row = data + (tile.begin + first) * stride + static_cast<int64_t>(of_head) * head_dim;
+    return {row, stride, last - first, head_dim, aligned};
+  }
+};
+
+/// The tile of this block. Late queries, which see most keys, come first.
+template <int queries, class Params>
+GPU_DEVICE QueryBlock query_block(const AttentionArguments<Params>& arguments) {
+  const AttentionShape& shape = arguments.p.shape;
+  const auto heads = static_cast<uint32_t>(shape.heads);
+  const DocumentTile tile = document_tile(shape, (gridDim.x - 1 - blockIdx.x) / heads, queries);
+  return {static_cast<int>(blockIdx.x % heads), tile, smaller(tile.first + queries, tile.length),
+          static_cast<int>(shape.head_dim), arguments.aligned};
+}
 
 /// Starts loading `rows` rows into a tile of shared memory; rows and columns that do not exist become zeros. Rows that
 /// are not aligned are copied at once, element by element. Both have arrived after cp_async_wait and a barrier.
