@@ -245,6 +245,7 @@ def scenario_full(study, folder, _chance, _kills):
 
 def scenario_readonly(study, folder, chance, _kills):
     with mounted(folder / "readonly", "1g") as disk:
+        (disk / "out").mkdir()  # a folder that cannot be made is a wrong --out, another exit code
         rounds = 3
         for _ in range(rounds):
             if kill_after(study, disk / "out", study.seconds * chance.uniform(0.05, 0.25)) or finished(disk / "out"):
