@@ -27,8 +27,7 @@ runtime::Tensor TrainingPass::run(std::span<const Document> documents, float sca
   return loss_sum_.clone(stream_);  // the next run overwrites it
 }
 
-runtime::Tensor TrainingPass::run_once(std::span<const Document> documents, float scale,
-                                       std::function<void(std::span<runtime::Parameter* const>)> gradients_done) {
+runtime::Tensor TrainingPass::run_once(std::span<const Document> documents, float scale, GradientsDone gradients_done) {
   return compute(pack(stream_, documents), scale,
                  {.recompute = recompute_, .gradients_done = std::move(gradients_done)});
 }

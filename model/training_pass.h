@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 
@@ -14,6 +13,8 @@ namespace subspect::model {
 
 class TrainingPass {
  public:
+  using GradientsDone = decltype(ForwardOptions::gradients_done);
+
   /// The decoder's gradients are allocated; decoder and stream outlive the object.
   TrainingPass(runtime::Stream& stream, Decoder& decoder, Recompute recompute);
   TrainingPass(const TrainingPass&) = delete;
@@ -26,8 +27,7 @@ class TrainingPass {
 
   /// The same for gradients in any memory, and never recorded.
   /// @param gradients_done as in ForwardOptions
-  runtime::Tensor run_once(std::span<const Document> documents, float scale,
-                           std::function<void(std::span<runtime::Parameter* const>)> gradients_done);
+  runtime::Tensor run_once(std::span<const Document> documents, float scale, GradientsDone gradients_done);
 
   /// Whether launching the kernels of a pass over so many tokens would take a GPU's host longer than the GPU to run
   /// them.

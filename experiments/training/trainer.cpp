@@ -68,7 +68,7 @@ std::vector<runtime::Tensor> Trainer::queue_share(Sequences share, float scale, 
       continue;
     }
     // Shares have gradients of their own, and those of the last one are sent while others are formed.
-    std::function<void(std::span<runtime::Parameter* const>)> done;
+    model::TrainingPass::GradientsDone done;
     if (last && i + 1 == micro_batches.size()) {
       done = [this](std::span<runtime::Parameter* const> parameters) { gradients_.complete(parameters); };
     }

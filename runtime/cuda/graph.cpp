@@ -16,19 +16,13 @@ struct DestroyGraph {
 };
 using GraphOwner = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, DestroyGraph>;
 
-cudaGraphExec_t instantiate(cudaGraph_t graph) {
-  cudaGraphExec_t instance = nullptr;
-  check(cudaGraphInstantiate(&instance, graph, 0), "cudaGraphInstantiate");
-  return instance;
-}
-
 }  // namespace
 
 Graph::Graph(std::shared_ptr<StreamHandle> stream, bool& recording, const std::function<void()>& work)
     : stream_(std::move(stream)), recording_(recording) {
   const DeviceGuard guard(stream_->device());
   const GraphOwner graph(capture(work));
-  instance_ = instantiate(graph.get());
+  check(cudaGraphInstantiate(&instance_, graph.get(), 0), "cudaGraphInstantiate");
 }
 
 Graph::~Graph() {

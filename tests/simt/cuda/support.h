@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
@@ -21,7 +22,11 @@ using subspect::kernels::Cuda;
 
 class EmulatedCase : public ::testing::Test {
  protected:
-  void SetUp() override { reset(); }
+  void SetUp() override {
+    // Where tuned products are kept: not the user's folder.
+    ::setenv("XDG_CACHE_HOME", ::testing::TempDir().c_str(), 1);
+    reset();
+  }
   void TearDown() override { reset(); }
 
   /// Runs the body under several orders of the streams.

@@ -39,12 +39,6 @@ std::vector<float> counting(int64_t count) {
 
 class DeviceRuntime : public emulated::test::EmulatedCase {
  protected:
-  void SetUp() override {
-    // Where tuned products are kept: not the user's folder.
-    setenv("XDG_CACHE_HOME", testing::TempDir().c_str(), 1);
-    EmulatedCase::SetUp();
-  }
-
   static std::shared_ptr<Stream> open() { return Stream::open(Device::parse("cuda")); }
 
   /// x *= 2 in place, on the device.

@@ -21,13 +21,7 @@ std::vector<float> values_of(int64_t count, float scale) {
   return values;
 }
 
-class Offload : public emulated::test::EmulatedCase {
- protected:
-  void SetUp() override {
-    setenv("XDG_CACHE_HOME", testing::TempDir().c_str(), 1);
-    EmulatedCase::SetUp();
-  }
-};
+class Offload : public emulated::test::EmulatedCase {};
 
 struct Outcome {
   std::vector<std::vector<float>> values;

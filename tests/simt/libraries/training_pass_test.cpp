@@ -15,13 +15,7 @@ namespace {
 
 using runtime::Tensor;
 
-class RecordedTraining : public emulated::test::EmulatedCase {
- protected:
-  void SetUp() override {
-    setenv("XDG_CACHE_HOME", testing::TempDir().c_str(), 1);
-    EmulatedCase::SetUp();
-  }
-};
+class RecordedTraining : public emulated::test::EmulatedCase {};
 
 /// Two documents' lengths, and the number that all their tokens follow from.
 struct MicroBatch {
